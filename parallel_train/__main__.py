@@ -1,0 +1,3 @@
+from parallel_train.commands.app import main
+
+main()

@@ -1,0 +1,106 @@
+"""The project folder and its queue, as the commands open them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import cast
+
+from parallel_train.core import situation as situations
+from parallel_train.core.events import Ended, Event, OutputFound
+from parallel_train.core.facts import End, Lost, Owner, OutputState, verdict
+from parallel_train.core.situation import Situation, Wishes
+from parallel_train.core.slots import Pool
+from parallel_train.core.state import Line
+from parallel_train.core.task import Task
+from parallel_train.core.wire import owner_of
+from parallel_train.errors import UsageError
+from parallel_train.procs import outputs, process
+from parallel_train.procs.runner import is_alive
+from parallel_train.store import queue, submissions
+from parallel_train.store.queue import DiskQueue
+
+
+def this_owner(worker: str) -> Owner:
+    return owner_of(process.this_process(worker))
+
+
+def existing_queue(project: Path) -> Path:
+    """The queue folder of `project`. Raises UsageError where there is none, naming one found above."""
+    folder = project / queue.NAME
+    if folder.is_dir():
+        return folder
+    for above in project.parents:
+        if (above / queue.NAME).is_dir():
+            raise UsageError(f"no queue in {project}; there is one in {above}: use -C {above}")
+    raise UsageError(f"no queue in {project}: nothing was run here yet (parallel-train starts a run)")
+
+
+def known_tasks(folder: Path, source: str | None = None, *, everything: bool = False) -> tuple[Task, ...]:
+    """The tasks that hold in a queue: the newest submission of each task file (or of `source` alone).
+
+    With `everything` also tasks that their file names no longer. In the order of their numbers.
+    """
+    known = submissions.read_all(folder / "tasks")
+    if not everything:
+        known = list(submissions.newest(known).values())
+    found = {t.id: t for s in known if source in {None, s.source} for t in s.tasks}
+    return tuple(sorted(found.values(), key=lambda task: task.number))
+
+
+def survey(project: Path, lines: Iterable[Line]) -> list[Event]:
+    """What stands where outputs were promised, for those tasks whose state hangs on it."""
+    found: list[Event] = []
+    for line in lines:
+        task = line.task
+        if not (line.is_untouched or _has_succeeded(line)):
+            continue
+        promised = str(project / task.output) if task.output else None
+        done_when = None
+        if task.done_when:
+            files = [str(project / pattern) for pattern in task.done_when.files]
+            done_when = {"files": files, "contains": task.done_when.contains}
+        look = outputs.found_state if line.is_untouched else outputs.state
+        found.append(OutputFound(task.id, cast("OutputState", look(promised, done_when))))
+    return found
+
+
+def _has_succeeded(line: Line) -> bool:
+    deciding = line.deciding
+    return deciding is not None and deciding.end is not None and verdict(deciding.end) == "succeeded"
+
+
+def read_situation(disk: DiskQueue, tasks: Sequence[Task], wishes: Wishes, pool: Pool) -> Situation:
+    """Everything the records and outputs say of `tasks`, as a situation. Reads only."""
+    situation = Situation(wishes, pool)
+    situations.load(situation, tasks)
+    now = time.monotonic()
+    situations.absorb(situation, disk.changes(now) if disk.folder.is_dir() else [])
+    situations.absorb(situation, survey(disk.folder.parent, situation.lines.values()))
+    return situation
+
+
+def look(project: Path, tasks: Sequence[Task]) -> Situation:
+    """The situation of `tasks` for somebody who only looks: nothing is written.
+
+    An attempt whose owner is surely dead is taken for lost, as the next worker will find it.
+    """
+    folder = project / queue.NAME
+    chosen = frozenset(task.id for task in tasks)
+    disk = DiskQueue(folder, this_owner("looking"), is_alive, interest=chosen)
+    situation = read_situation(disk, tasks, Wishes(selection=chosen), Pool())
+    dead = [c for c in situation.unwatched.values() if is_alive(c.owner) is False]
+    situations.absorb(situation, [Ended(End(c.task, c.attempt, Lost("killed"))) for c in dead])
+    return situation
+
+
+def project_folder(directory: Path | None) -> Path:
+    """The project: the folder given by -C, else the current one. Raises UsageError where it is none."""
+    if directory is None:
+        return Path.cwd()
+    if not directory.is_dir():
+        raise UsageError(f"-C {directory}: no such folder")
+    os.chdir(directory)
+    return Path.cwd()

@@ -1,0 +1,125 @@
+"""What should happen now. Costs by the free slots, not by the tasks; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from parallel_train.core import policy
+from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, Reclaim, Stop, Watch
+from parallel_train.core.facts import Claim
+from parallel_train.core.situation import Key, Situation
+from parallel_train.core.state import Ended, Line
+
+DRAIN, STOP, KILL = 1, 2, 3  # what the first, second and third Ctrl-C ask for
+
+
+def decide(s: Situation, now: float) -> list[Decision]:
+    """Everything that should happen now, in order."""
+    decisions: list[Decision] = [Watch(claim) for claim in s.unwatched.values()]
+    decisions += [Reclaim(claim, rebooted) for claim, rebooted in _dead(s)]
+    if s.stopping >= STOP:
+        level = min(s.stopping, KILL)
+        decisions += [Stop(t, n, kill=level == KILL) for t, n in s.mine if s.told.get((t, n), 0) < level]
+    if s.is_behind:
+        return [*decisions, Look()]
+    if not is_holding_back(s):
+        decisions += islice(s.to_open.values(), policy.ROUNDS_AT_ONCE)
+        if now >= s.paused_until:
+            decisions += _launches(s, now)
+    if not decisions:
+        decisions += _leave(s)
+    return decisions
+
+
+def is_holding_back(s: Situation) -> bool:
+    """Whether nothing more is started: told to leave, or a failure under --fail-fast."""
+    return bool(s.stopping) or (s.wishes.fail_fast and s.failures > 0)
+
+
+def wake_at(s: Situation, now: float) -> float | None:
+    """When `decide` may give something new without an event (monotonic seconds); None: never."""
+    times = [slot.avoid_until for slot in (*s.pool.slots.values(), *s.pool.extra.values())]
+    times.append(s.paused_until)
+    if s.delayed:
+        times.append(s.delayed[0][0])
+    return min((t for t in times if t > now), default=None)
+
+
+def _dead(s: Situation) -> Iterator[tuple[Claim, bool]]:
+    for (task, attempt), rebooted in s.vanished.items():
+        for known in s.lines[task].attempts[-1:]:
+            if known.number == attempt:
+                yield known.claim, rebooted
+
+
+def _launches(s: Situation, now: float) -> Iterator[Launch]:
+    room = s.wishes.at_once - len(s.mine) if s.wishes.at_once else len(s.lines)
+    free = s.pool.free(now)
+    for line in islice(_in_order(s, s.ready, now, is_cpu=False), max(len(free), 0)):
+        if room < 1 or line.task.gpus > len(free):
+            break  # a wide task comes first: slots that come free are kept for it
+        taken, free = free[: line.task.gpus], free[line.task.gpus :]
+        room -= 1
+        yield _launch(s, line, taken)
+    free_cpu = s.pool.free_cpu(now)
+    for line, name in zip(_in_order(s, s.ready_cpu, now, is_cpu=True), free_cpu, strict=False):
+        if room < 1:
+            break
+        room -= 1
+        yield _launch(s, line, [name])
+
+
+def _in_order(s: Situation, ready: list[Key], now: float, *, is_cpu: bool) -> Iterator[Line]:
+    """Ready lines, and those whose back-off is over, the most urgent first."""
+    due: list[Key] = []
+    for until, name in s.delayed:
+        if until > now:
+            break
+        task = s.lines[name].task
+        if (task.gpus == 0) == is_cpu:
+            due.append((-task.priority, task.number, name))
+    due.sort()
+    waiting = iter(ready)
+    upcoming = next(waiting, None)
+    for key in due:
+        while upcoming is not None and upcoming < key:
+            yield s.lines[upcoming[2]]
+            upcoming = next(waiting, None)
+        yield s.lines[key[2]]
+    while upcoming is not None:
+        yield s.lines[upcoming[2]]
+        upcoming = next(waiting, None)
+
+
+def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
+    needs = {}
+    for name in line.task.needs:
+        need = s.lines[name]
+        deciding = need.state.attempt if isinstance(need.state, Ended) else 0
+        needs[name] = NeedSeen(need.round, deciding, need.next_attempt - 1)
+    return Launch(line.task, line.next_attempt, line.round, needs, tuple(slots), line.is_aside_due)
+
+
+def _leave(s: Situation) -> list[Decision]:
+    """Leave once nothing is left to do here; `decide` has found nothing else."""
+    if s.mine and (s.stopping or is_holding_back(s)):
+        return []
+    if s.stopping:
+        return [Leave(s.exit_code)]
+    if is_holding_back(s) or not s.open:
+        return [Leave(exit_code(s))]
+    if _is_stuck(s):
+        return [Leave(1, stuck=tuple(sorted(s.open)))]
+    return []
+
+
+def exit_code(s: Situation) -> int:
+    """0 where every selected task is satisfied, else 1."""
+    done = s.counts["succeeded"] + s.counts["skipped"]
+    return 0 if not s.open and done == s.counts.total() else 1
+
+
+def _is_stuck(s: Situation) -> bool:
+    """Open tasks, but nothing runs, is ready or comes due: only a bug can bring this about."""
+    return not (s.ready or s.ready_cpu or s.delayed or s.to_open or s.mine or any(True for _ in s.running()))

@@ -1,0 +1,193 @@
+"""What did happen (events, past tense) and what should happen (decisions, imperative)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from parallel_train.core.facts import Claim, End, OutputState, Round
+from parallel_train.core.task import Task
+
+# ---- events ----
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A submission of `source` was read: its tasks are now these, and no others."""
+
+    source: str
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOpened:
+    round: Round
+    ours: bool = False  # whether this worker asked for it
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A shim was asked for; it has claimed nothing yet."""
+
+    task: str
+    attempt: int
+    slots: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    claim: Claim
+    orphan: bool = False  # its worker lives no more, so that whoever sees it looks after it
+    is_here: bool = True  # on this machine, so that its slots are ours too
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The shim claimed nothing: a slot was held, its view was old, or the machine could not start it."""
+
+    task: str
+    attempt: int
+    why: Literal["busy", "behind", "trouble"]
+    at: float
+    slots: tuple[str, ...] = ()  # the held ones
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """This process will learn when that attempt ends (or never can: it runs on another host)."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An attempt was told to end."""
+
+    task: str
+    attempt: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """The process that owned an attempt is dead and left no end."""
+
+    task: str
+    attempt: int
+    rebooted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    end: End
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFound:
+    """What stands where the task promised its output, as somebody looked."""
+
+    task: str
+    output: OutputState
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Everything that others wrote until now was read."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A person or the system asks this worker to leave: 1 drains, 2 stops its attempts, 3 kills them."""
+
+    level: int
+    exit_code: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """The terminal is gone; the run goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that a person should know and that changes nothing."""
+
+    text: str
+
+
+Event: TypeAlias = (
+    "Submitted | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished | Ended | OutputFound | Looked"
+    " | Interrupted | HungUp | Warned"
+)
+
+# ---- decisions ----
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class NeedSeen:
+    """What a launch knows of a need; its shim looks whether it still is so."""
+
+    round: int
+    deciding: int  # the attempt it is made from, 0 where the need's output was not ours
+    last: int  # the last attempt there is
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    task: Task
+    attempt: int
+    round: int
+    needs: Mapping[str, NeedSeen]
+    slots: tuple[str, ...]
+    aside: bool  # whether the old output is put aside first
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Learn when an attempt that this process did not start ends."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim:
+    """End an attempt whose owner is surely dead as lost, after sweeping what it left."""
+
+    claim: Claim
+    rebooted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Tell an attempt to end: politely first, or at once."""
+
+    task: str
+    attempt: int
+    kill: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read what other workers wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    exit_code: int
+    stuck: tuple[str, ...] = ()  # tasks that wait for something that can't come: a bug, said as one
+
+
+Decision: TypeAlias = "OpenRound | Launch | Watch | Reclaim | Stop | Look | Leave"

@@ -1,0 +1,134 @@
+"""The records of the queue as values: what was asked, who started what, how it ended. Facts, never states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Why = Literal["asked for", "failed before", "changed", "a need changed", "output gone"]
+Verdict = Literal["succeeded", "failed", "free", "lost"]
+OutputState = Literal["none", "there", "missing", "empty", "not done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The attempts of one task made for one reason to run. Round 1 is implied and has no record."""
+
+    task: str
+    number: int
+    identity: str
+    why: Why
+    aside: bool  # whether the old output is put aside (or kept, so that a script can resume)
+    by: str = ""  # the worker that opened it
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that owns an attempt, so that nobody takes another process for it."""
+
+    worker: str
+    host: str
+    machine: str  # machine id
+    boot: str  # boot id
+    pidns: str  # PID namespace
+    pid: int
+    start: int  # start time in clock ticks since boot: a pid alone may be used again
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The exclusive right to run attempt `attempt` of `task`."""
+
+    task: str
+    attempt: int
+    round: int
+    identity: str
+    needs: Mapping[str, int]  # need -> its deciding attempt, 0 where its output was not ours
+    owner: Owner
+    slots: tuple[str, ...]  # names of the slot locks
+    gpus: tuple[str, ...]  # labels of the devices
+    log: str
+    err: str
+    cookie: str = ""
+    at: str = ""  # ISO 8601 UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    why: Literal["killed", "rebooted", "damaged"]
+
+
+Outcome: TypeAlias = "Exited | Signalled | TimedOut | NotStarted | Lost"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How attempt `attempt` of `task` ended. The first end of an attempt is its only one."""
+
+    task: str
+    attempt: int
+    outcome: Outcome
+    stopped: str = ""  # who told it to stop, where somebody did: such an attempt is never a success
+    output: OutputState = "none"  # what the task promised, as its shim found it
+    note: str = ""  # such as "command not found: trian.py"
+    started: str = ""  # ISO 8601 UTC
+    ended: str = ""
+    seconds: float = 0.0  # by the monotonic clock
+    max_rss_kib: int = 0
+    cpu_seconds: float = 0.0
+    swept: int = 0  # processes of the task that had outlived it
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One execution of a task: its claim and, once it is over, its end."""
+
+    claim: Claim
+    end: End | None = None
+    seen: float = field(default=0.0, compare=False)  # when this process learnt of the end, monotonic seconds
+
+    @property
+    def number(self) -> int:
+        return self.claim.attempt
+
+    @property
+    def is_started(self) -> bool:
+        return self.end is None or not isinstance(self.end.outcome, NotStarted)
+
+
+def verdict(end: End) -> Verdict:
+    """What an end means for its task. `free` costs nothing: the task is ready again."""
+    match end.outcome:
+        case NotStarted():
+            return "free"
+        case Lost(why):
+            return "free" if why == "rebooted" else "lost"
+        case TimedOut():
+            return "failed"
+        case _ if end.stopped:
+            return "free"
+        case Exited(0) if end.output in {"none", "there"}:
+            return "succeeded"
+        case _:
+            return "failed"

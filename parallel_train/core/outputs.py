@@ -1,0 +1,72 @@
+"""Which outputs a task may promise, and which of them are in each other's way."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+
+from parallel_train.core.placeholders import Text
+
+_LONGEST_NAME = 255
+
+
+def settle(promised: Text, filled: str) -> str:
+    """The output in its one spelling, relative to the project unless absolute.
+
+    `promised` is the text as written and `filled` the same with its values. Raises ValueError, with a sentence,
+    for one that leaves the project or that a value leads astray.
+    """
+    if filled.startswith("~"):
+        raise ValueError(f"'{filled}' would be a folder named '~'; write the home folder in full")
+    if filled.startswith("/") and not _may_be_absolute(promised):
+        raise ValueError(f"a value makes the output absolute: '{filled}'")
+    parts = filled.split("/")
+    if parts.count("..") > _own_climbs(promised):
+        raise ValueError(f"a value makes the output climb out by '..': '{filled}'")
+    if any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
+        raise ValueError(f"a folder's name is longer than {_LONGEST_NAME} bytes")
+    path = posixpath.normpath(filled)
+    # Two leading slashes survive normpath; here they mean nothing.
+    path = "/" + path.lstrip("/") if path.startswith("/") else path
+    if path in {".", "/"}:
+        raise ValueError(
+            "the output can't be the project folder itself" if path == "." else "'/' is no output"
+        )
+    if path == ".." or path.startswith("../"):
+        raise ValueError(f"'{path}' lies outside of the project; write such an output as an absolute path")
+    if path.split("/", 1)[0] == ".parallel-train":
+        raise ValueError("'.parallel-train' holds the queue; an output can't lie there")
+    return path
+
+
+def _may_be_absolute(promised: Text) -> bool:
+    return promised.literals[0].startswith("/") or (
+        not promised.literals[0] and promised.names[:1] == ("output_base",)
+    )
+
+
+def _own_climbs(promised: Text) -> int:
+    # A hole is no "..": what a value brings is not the author's own.
+    return "{}".join(promised.literals).split("/").count("..")
+
+
+def seen_from(cwd: str, path: str, project: str) -> str:
+    """`path`, which is relative to the project, as a command sees it that runs in `cwd`."""
+    if cwd == "." or path.startswith("/"):
+        return path
+    if cwd.startswith(("/", "\0")):
+        return posixpath.join(project, path)
+    return posixpath.relpath(posixpath.join(project, path), posixpath.join(project, cwd))
+
+
+def clashes(outputs: Iterable[tuple[int, str]], project: str) -> Iterator[tuple[int, int]]:
+    """Pairs of tasks, the later one first, where one's output is the other's or lies inside it."""
+    placed = sorted(
+        (posixpath.normpath(posixpath.join(project, path)).split("/"), index) for index, path in outputs
+    )
+    folder: tuple[list[str], int] | None = None
+    for path, index in placed:
+        if folder and path[: len(folder[0])] == folder[0]:
+            yield max(index, folder[1]), min(index, folder[1])
+        else:
+            folder = (path, index)

@@ -1,0 +1,26 @@
+"""The numbers that a choice hangs on, each with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+
+LOST_LIMIT = 5  # a task that takes its shim down each time must not run for ever
+BACKOFF_FIRST = 2.0  # seconds before the first repetition
+BACKOFF_MOST = 300.0
+SLOT_PROBE = 1.0  # seconds until a slot that somebody else holds is tried again
+TROUBLE_PAUSE = (
+    5.0  # seconds without launches after the machine could not start one (no processes, disk full)
+)
+POLL = 1.0  # seconds between two looks at what other workers wrote
+ROUNDS_AT_ONCE = 64  # rounds opened before the loop looks up again
+
+
+def backoff(task: str, failures: int) -> float:
+    """Seconds to wait after `failures` failures: doubling, capped, with jitter of a half.
+
+    The jitter comes from the task and the count, so that tasks that failed together do not come back together
+    and every worker computes the same.
+    """
+    seed = hashlib.sha256(f"{task}.{failures}".encode()).digest()
+    jitter = 0.5 + int.from_bytes(seed[:4], "big") / 2**33
+    return float(min(BACKOFF_FIRST * 2 ** min(failures - 1, 30), BACKOFF_MOST)) * jitter

@@ -1,0 +1,362 @@
+"""All that is known now, and how one event changes it. Nothing but `apply` touches a situation."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from parallel_train.core import policy
+from parallel_train.core.events import (
+    Claimed,
+    Ended as AttemptEnded,
+    Event,
+    Interrupted,
+    Launched,
+    Looked,
+    OpenRound,
+    OutputFound,
+    Refused,
+    RoundOpened,
+    Submitted,
+    Told,
+    Vanished,
+    Watched,
+)
+from parallel_train.core.facts import Attempt, Claim, Round, verdict
+from parallel_train.core.slots import Pool
+from parallel_train.core.state import Ended, Line, Ready, Running, State, Waiting, derive
+from parallel_train.core.task import Task
+
+Key = tuple[int, int, str]  # (-priority, number, id): the order in which ready tasks start
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What one run was asked for. `asked` maps each task that should run again to the round it asks for."""
+
+    worker: str = ""
+    selection: frozenset[str] = frozenset()
+    asked: tuple[tuple[str, int], ...] = ()  # -B, --no-skip-existing: with the old output aside
+    repeat_failed: bool = False
+    fail_fast: bool = False
+    at_once: int = 0  # -j; 0: as many as there are slots
+
+
+@dataclass(slots=True)
+class Situation:
+    """Tasks with their lines of attempts, this worker's slots, and what follows from both, kept up to date."""
+
+    wishes: Wishes
+    pool: Pool
+    lines: dict[str, Line] = field(default_factory=dict)
+    dependents: dict[str, list[str]] = field(default_factory=dict)
+    named: dict[str, frozenset[str]] = field(default_factory=dict)  # task file -> the tasks it names now
+    # Derived from the lines, so that deciding costs by the slots and not by the tasks:
+    to_open: dict[str, OpenRound] = field(default_factory=dict)
+    ready: list[Key] = field(default_factory=list)  # sorted
+    ready_cpu: list[Key] = field(default_factory=list)  # the same for tasks that want no GPU
+    delayed: list[tuple[float, str]] = field(default_factory=list)  # sorted (until, task)
+    open: set[str] = field(default_factory=set)  # selected tasks that have not ended for this run
+    counts: Counter[str] = field(default_factory=Counter)  # selected tasks by state name or ending
+    # What this process does and knows, no records:
+    asked: dict[str, int] = field(default_factory=dict)
+    opened: set[str] = field(default_factory=set)  # tasks whose round this run has opened already
+    mine: dict[tuple[str, int], Claim | None] = field(
+        default_factory=dict
+    )  # attempts this worker answers for
+    unwatched: dict[tuple[str, int], Claim] = field(default_factory=dict)
+    vanished: dict[tuple[str, int], bool] = field(default_factory=dict)  # dead without an end -> by a reboot
+    told: dict[tuple[str, int], int] = field(
+        default_factory=dict
+    )  # the level at which an attempt was stopped
+    failures: int = 0  # of selected tasks, as this run saw them happen
+    stopping: int = 0
+    exit_code: int = 0
+    paused_until: float = 0.0
+    is_behind: bool = False
+
+    def __post_init__(self) -> None:
+        self.asked = dict(self.wishes.asked)
+
+    def readers(self, task: str) -> tuple[str, ...]:
+        return tuple(d for d in self.dependents.get(task, ()) if isinstance(self.lines[d].state, Running))
+
+    def running(self) -> Iterator[Line]:
+        """The selected lines that run now, on whichever worker."""
+        return (self.lines[i] for i in self.open if isinstance(self.lines[i].state, Running))
+
+
+def rebuild(s: Situation) -> None:
+    """Derive every state from the records, needs first. `apply` keeps to what this would give."""
+    for derived in (s.to_open, s.ready, s.ready_cpu, s.delayed, s.open, s.counts):
+        derived.clear()
+    for line in s.lines.values():
+        is_live = line.launching or (line.attempts and line.attempts[-1].end is None)
+        line.state = Running(line.next_attempt) if is_live else Waiting()
+    for name in _needs_first(s):
+        _derive(s, s.lines[name])
+        _file(s, s.lines[name], add=True)
+
+
+def load(situation: Situation, tasks: Iterable[Task]) -> None:
+    """Add tasks that are not there yet, or take their newest wording. The caller rebuilds."""
+    for task in tasks:
+        line = situation.lines.get(task.id)
+        if line is None:
+            situation.lines[task.id] = Line(task)
+        else:
+            line.task = task
+    situation.dependents.clear()
+    for line in situation.lines.values():
+        for need in line.task.needs:
+            situation.dependents.setdefault(need, []).append(line.task.id)
+
+
+def apply(situation: Situation, event: Event) -> None:
+    """Bring `situation` up to date in place."""
+    _refresh(situation, _record(situation, event))
+
+
+def absorb(situation: Situation, events: Iterable[Event]) -> None:
+    """Take in many events at once, such as all records at the start: what `apply` of each would give."""
+    for event in events:
+        _record(situation, event)
+    rebuild(situation)
+
+
+def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0912  one case per event, no logic of its own
+    """Note the facts of `event`; the tasks whose state may hang on them."""
+    match event:
+        case Submitted():
+            return _on_submitted(s, event)
+        case RoundOpened(round_, ours):
+            return _on_round_opened(s, round_, ours)
+        case Launched():
+            return _on_launched(s, event)
+        case Claimed():
+            return _on_claimed(s, event)
+        case Refused():
+            return _on_refused(s, event)
+        case AttemptEnded():
+            return _on_ended(s, event)
+        case OutputFound(task, output):
+            s.lines[task].output = output
+            return [task]
+        case Watched(task, attempt):
+            s.unwatched.pop((task, attempt), None)
+        case Told(task, attempt, level):
+            s.told[task, attempt] = level
+        case Vanished(task, attempt, rebooted):
+            s.vanished[task, attempt] = rebooted
+        case Looked():
+            s.is_behind = False
+        case Interrupted(level, code, _):
+            s.stopping = max(s.stopping, level)
+            s.exit_code = code
+        case _:  # HungUp, Warned: for people
+            pass
+    return ()
+
+
+def _on_submitted(s: Situation, event: Submitted) -> Iterable[str]:
+    """The file now names these tasks; what it named before and has not started is withdrawn."""
+    now = frozenset(task.id for task in event.tasks)
+    before = s.named.get(event.source, frozenset())
+    s.named[event.source] = now
+    load(s, event.tasks)
+    withdrawn = {i for i in before - now if not isinstance(s.lines[i].state, Running)}
+    selection = s.wishes.selection - withdrawn
+    if before and before <= s.wishes.selection:
+        selection |= now  # a run of the whole file follows it
+    s.wishes = replace(s.wishes, selection=selection)
+    rebuild(s)
+    return ()
+
+
+def _on_round_opened(s: Situation, opened: Round, ours: bool) -> Iterable[str]:
+    line = s.lines.get(opened.task)
+    if line is None:
+        return ()
+    if opened.number > line.round:
+        line.rounds += (opened,)
+    if ours:
+        s.opened.add(opened.task)
+    elif s.asked.get(opened.task) == opened.number and not (
+        opened.aside and opened.identity == line.task.identity
+    ):
+        s.asked[opened.task] += 1  # somebody else's round, of another kind: ask for the next
+    return [opened.task]
+
+
+def _on_launched(s: Situation, event: Launched) -> Iterable[str]:
+    s.lines[event.task].launching = event.attempt
+    s.mine[event.task, event.attempt] = None
+    s.pool.hold(event.slots, (event.task, event.attempt))
+    return [event.task]
+
+
+def _on_claimed(s: Situation, event: Claimed) -> Iterable[str]:
+    claim = event.claim
+    line = s.lines.get(claim.task)
+    if line is None or claim.attempt < line.next_attempt:
+        return ()
+    key = (claim.task, claim.attempt)
+    line.attempts += (Attempt(claim),)
+    line.launching = 0
+    if event.is_here:
+        s.pool.hold(claim.slots, key)
+    if key not in s.mine:
+        s.unwatched[key] = claim
+    if key in s.mine or event.orphan or claim.owner.worker == s.wishes.worker:
+        s.mine[key] = claim
+    return [claim.task]
+
+
+def _on_refused(s: Situation, event: Refused) -> Iterable[str]:
+    key = (event.task, event.attempt)
+    s.mine.pop(key, None)
+    s.pool.release(key)
+    s.lines[event.task].launching = 0
+    match event.why:
+        case "busy":
+            s.pool.avoid(event.slots, event.at + policy.SLOT_PROBE)
+        case "behind":
+            s.is_behind = True
+        case "trouble":
+            s.paused_until = event.at + policy.TROUBLE_PAUSE
+    return [event.task]
+
+
+def _on_ended(s: Situation, event: AttemptEnded) -> Iterable[str]:
+    end = event.end
+    key = (end.task, end.attempt)
+    line = s.lines.get(end.task)
+    for known in (s.mine, s.unwatched, s.vanished, s.told):
+        known.pop(key, None)
+    s.pool.release(key)
+    if line is None or end.attempt >= line.next_attempt or line.attempts[end.attempt - 1].end is not None:
+        return ()
+    attempt = replace(line.attempts[end.attempt - 1], end=end, seen=event.at)
+    line.attempts = (*line.attempts[: end.attempt - 1], attempt, *line.attempts[end.attempt :])
+    if attempt is line.attempts[-1] and verdict(end) == "succeeded":
+        line.output = end.output
+    return [end.task]
+
+
+def _derive(s: Situation, line: Line) -> None:
+    name = line.task.id
+    line.state = derive(line, s.lines, s.to_open, s.readers(name))
+    wish = _wish(s, line)
+    if wish is None:
+        s.to_open.pop(name, None)
+    else:
+        s.to_open[name] = wish
+
+
+def _refresh(s: Situation, tasks: Iterable[str]) -> None:
+    """Derive the states of `tasks` again, and of all whose state hangs on theirs, in waves."""
+    wave = dict.fromkeys(tasks)
+    while wave:
+        following: dict[str, None] = {}
+        for name in wave:
+            line = s.lines[name]
+            before = (line.state, name in s.to_open)
+            _file(s, line, add=False)
+            _derive(s, line)
+            _file(s, line, add=True)
+            if name_of(line.state) == "failed" and isinstance(before[0], Running):
+                s.failures += name in s.wishes.selection
+            if before != (line.state, name in s.to_open):
+                following.update(
+                    dict.fromkeys(_affected(s, line, was_running=isinstance(before[0], Running)))
+                )
+        wave = following
+
+
+def _affected(s: Situation, line: Line, *, was_running: bool) -> Iterator[str]:
+    """Whose state may change now that this line's has."""
+    name = line.task.id
+    has_closed = isinstance(line.state, Ended) and name not in s.to_open
+    for dependent in s.dependents.get(name, ()):
+        state = s.lines[dependent].state
+        if has_closed and isinstance(state, Waiting) and state.why == "needs" and name not in state.on:
+            continue  # it waits for another need still
+        yield dependent
+    if was_running != isinstance(line.state, Running):
+        yield from (need for need in line.task.needs if s.lines[need].is_aside_due)
+
+
+def _needs_first(s: Situation) -> list[str]:
+    """All tasks, each after its needs (the graph has no cycle: the task file's reader saw to it)."""
+    order: list[str] = []
+    missing = {name: sum(n in s.lines for n in line.task.needs) for name, line in s.lines.items()}
+    order.extend(name for name, number in missing.items() if number == 0)
+    for name in order:  # grows while it is walked
+        for dependent in s.dependents.get(name, ()):
+            missing[dependent] -= 1
+            if missing[dependent] == 0:
+                order.append(dependent)
+    return order
+
+
+def _wish(s: Situation, line: Line) -> OpenRound | None:
+    """The round that this run should open for `line`, if any."""
+    task = line.task
+    state = line.state
+    if task.id not in s.wishes.selection or task.id in s.opened:
+        return None
+    number = line.round + 1
+    if task.id in s.asked and not isinstance(state, Running):
+        if s.asked[task.id] >= number:
+            return OpenRound(
+                Round(task.id, number, task.identity, "asked for", aside=True, by=s.wishes.worker)
+            )
+        return None
+    if not isinstance(state, Ended):
+        return None
+    if state.stale:
+        return OpenRound(Round(task.id, number, task.identity, state.stale, aside=True, by=s.wishes.worker))
+    if state.ending == "failed" and s.wishes.repeat_failed:
+        return OpenRound(
+            Round(task.id, number, task.identity, "failed before", aside=False, by=s.wishes.worker)
+        )
+    return None
+
+
+def name_of(state: State) -> str:
+    """The word that people read: waiting, ready, running, how it ended, or stale: it would have to run again."""
+    if isinstance(state, Ended):
+        return "stale" if state.stale else state.ending
+    return type(state).__name__.lower()
+
+
+def _file(s: Situation, line: Line, *, add: bool) -> None:
+    """Enter `line` into the derived lists that its state puts it in, or take it out of them."""
+    task, state = line.task, line.state
+    if task.id not in s.wishes.selection:
+        return
+    s.counts[name_of(state)] += 1 if add else -1
+    if add:
+        if isinstance(state, Ended) and task.id not in s.to_open:
+            s.open.discard(task.id)
+        else:
+            s.open.add(task.id)
+    if task.id in s.to_open:
+        return
+    key = (-task.priority, task.number, task.id)
+    match state:
+        case Ready():
+            _put(s.ready if task.gpus else s.ready_cpu, key, add=add)
+        case Waiting(_, "back-off", until):
+            _put(s.delayed, (until, task.id), add=add)
+
+
+def _put(entries: list, entry: tuple, *, add: bool) -> None:  # type: ignore[type-arg]
+    if add:
+        insort(entries, entry)
+        return
+    place = bisect_left(entries, entry)
+    if place < len(entries) and entries[place] == entry:
+        del entries[place]

@@ -1,0 +1,173 @@
+"""What is known of one task, and the state that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from parallel_train.core import policy
+from parallel_train.core.facts import Attempt, OutputState, Round, Verdict, Why, verdict
+from parallel_train.core.task import Task
+
+Ending = Literal["succeeded", "failed", "cancelled", "aborted", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not ready: for a need that has not ended, for dependents that still read the old output, or for a time."""
+
+    on: tuple[str, ...] = ()
+    why: Literal["needs", "readers", "back-off"] = "needs"
+    until: float = 0.0  # monotonic seconds, for a back-off
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    attempt: int
+    claimed: bool = True  # False while a shim is starting and has claimed nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`attempt` is the deciding attempt, 0 where none of ours was made.
+
+    `stale` says why it would have to run again to be true now; `because` names the need that aborted it.
+    """
+
+    ending: Ending
+    attempt: int = 0
+    stale: Why | None = None
+    because: str = ""
+
+    @property
+    def is_satisfied(self) -> bool:
+        return self.ending in {"succeeded", "skipped"} and self.stale is None
+
+
+State: TypeAlias = "Waiting | Ready | Running | Ended"
+
+
+@dataclass(slots=True)
+class Line:
+    """One task's line of attempts: what is known, and the state derived from it."""
+
+    task: Task
+    rounds: tuple[Round, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    output: OutputState = "missing"
+    launching: int = 0  # the attempt a shim was asked for, until it claims
+    state: State = Waiting()
+
+    @property
+    def round(self) -> int:
+        return self.rounds[-1].number if self.rounds else 1
+
+    @property
+    def tries(self) -> tuple[Attempt, ...]:
+        """The started attempts of the newest round."""
+        number = self.round
+        return tuple(a for a in self.attempts if a.is_started and a.claim.round == number)
+
+    @property
+    def next_attempt(self) -> int:
+        return self.attempts[-1].number + 1 if self.attempts else 1
+
+    @property
+    def deciding(self) -> Attempt | None:
+        """The last started attempt of the newest round, once it has ended."""
+        tries = self.tries
+        return tries[-1] if tries and tries[-1].end is not None else None
+
+    @property
+    def is_untouched(self) -> bool:
+        """Never started by us, and nobody asked for it again: whatever lies in its output is not ours."""
+        return not self.rounds and not any(a.is_started for a in self.attempts)
+
+    @property
+    def is_aside_due(self) -> bool:
+        """Whether any round since the last started attempt's puts the old output aside."""
+        last = max((a.claim.round for a in self.attempts if a.is_started), default=0)
+        return any(r.aside for r in self.rounds if r.number > last)
+
+
+def count(line: Line, wanted: Verdict) -> int:
+    """How many started attempts of the newest round ended so."""
+    return sum(1 for a in line.tries if a.end is not None and verdict(a.end) == wanted)
+
+
+def derive(
+    line: Line, lines: Mapping[str, Line], to_open: Mapping[str, object], readers: tuple[str, ...]
+) -> State:
+    """The state of `line`, from its records and those of its needs in `lines`.
+
+    `to_open` holds the tasks whose next round this run is about to open: what depends on them waits.
+    `readers` are its dependents that run at present.
+    """
+    if line.launching:
+        return Running(line.launching, claimed=False)
+    if line.attempts and line.attempts[-1].end is None:
+        return Running(line.attempts[-1].number)
+    needs = line.task.needs
+    for name in reversed(
+        needs
+    ):  # the last one is likely to be open longest: one look is enough for most events
+        if name in to_open or not isinstance(lines[name].state, Ended):
+            return Waiting((name,))
+    made_from: dict[str, int] = {}
+    for name in needs:
+        state = lines[name].state
+        if isinstance(state, Ended):
+            if not state.is_satisfied:
+                return Ended("aborted", because=name)
+            made_from[name] = state.attempt
+    found = _from_own_history(line, made_from)
+    if isinstance(found, Ready) and readers and line.is_aside_due:
+        return Waiting(readers, "readers")
+    return found
+
+
+def _from_own_history(line: Line, made_from: Mapping[str, int]) -> State:
+    tries = line.tries
+    if not tries:
+        return _unstarted(line)
+    last = tries[-1]
+    found = verdict(last.end) if last.end else "free"
+    stale: Why | None = None
+    if last.claim.identity != line.task.identity:
+        stale = "changed"
+    elif dict(last.claim.needs) != dict(made_from):
+        stale = "a need changed"
+    elif found == "succeeded" and line.output not in {"none", "there"}:
+        stale = "output gone"
+    if found == "succeeded":
+        return Ended("succeeded", last.number, stale)
+    if stale:
+        return Ended("failed", last.number, stale)
+    return _again(line, last, found)
+
+
+def _unstarted(line: Line) -> State:
+    """The newest round has no started attempt."""
+    if line.rounds and line.rounds[-1].identity != line.task.identity:
+        return Ended("aborted", stale="changed")
+    if line.is_untouched and line.output == "there":
+        return Ended("skipped")
+    return Ready()
+
+
+def _again(line: Line, last: Attempt, found: Verdict) -> State:
+    """After an attempt that did not succeed: ready again, later, or failed."""
+    if found == "free":
+        return Ready()
+    if found == "lost":
+        return Ready() if count(line, "lost") < policy.LOST_LIMIT else Ended("failed", last.number)
+    failures = count(line, "failed")
+    if failures > line.task.retries:
+        return Ended("failed", last.number)
+    return Waiting(why="back-off", until=last.seen + policy.backoff(line.task.id, failures))

@@ -1,0 +1,81 @@
+"""One entry of a task file's `tasks`, before it is laid out, and what may be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from parallel_train.core.task import DoneWhen, Json, Metric
+
+Path = tuple["str | int", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Every combination of `axes`, less `exclude`, plus `include`: as in GitHub Actions."""
+
+    axes: Mapping[str, Sequence[Json]]
+    include: Sequence[Mapping[str, Json]] = ()
+    exclude: Sequence[Mapping[str, Json]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What many tasks have in common. Every text may hold placeholders."""
+
+    command: str | tuple[str, ...]
+    name: str | None = None
+    stage: str | None = None
+    params: Mapping[str, Json] = field(default_factory=dict)
+    matrix: Matrix | None = None
+    zipped: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    seeds: Sequence[int] | None = None
+    output: str | None = None
+    done_when: DoneWhen | None = None
+    metrics: tuple[Metric, ...] = ()
+    inputs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    gpus: int = 1
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "."
+    timeout: float | None = None
+    retries: int = 0
+    priority: int = 0
+    shell: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the command line says about every template. `project` is an absolute path."""
+
+    project: str
+    output_base: str = "output"
+    overrides: Mapping[str, Json] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(slots=True)
+class Finding:
+    """One thing that is wrong: in which template, at which keys. `more` counts its other tasks with the same."""
+
+    template: int
+    path: Path
+    message: str
+    hint: str = ""
+    more: int = 0
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong with a file's templates, one sentence per key, and what is worth a note."""
+
+    wrong: dict[tuple[int, Path], Finding] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def add(self, template: int, path: Path, message: str, hint: str = "") -> None:
+        """Of a template's many tasks the first says it; the others are counted."""
+        found = self.wrong.setdefault((template, path), Finding(template, path, message, hint, -1))
+        found.more += 1
+
+    def note(self, text: str) -> None:
+        self.notes[text] = None

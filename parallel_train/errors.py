@@ -1,0 +1,51 @@
+"""What can be wrong in a way that a person can mend. Each error carries its sentence and its exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ParallelTrainError(Exception):
+    """An expected error: the command line prints its text, without a traceback, and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class UsageError(ParallelTrainError):
+    """An option, a GPU, a folder or a file that can't be used as asked."""
+
+
+class NothingSelectedError(ParallelTrainError):
+    """A selection that matches no task."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault in a task file: where it is, what is wrong, the line, and what to do."""
+
+    file: str
+    line: int  # from 1; 0 where the file as a whole is meant
+    column: int  # from 1
+    message: str
+    source: str = ""  # the offending line
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        text = f"{place}: {self.message}"
+        if self.hint:
+            text += f" ({self.hint})"
+        if self.source:
+            caret = "".join("\t" if c == "\t" else " " for c in self.source[: self.column - 1]) + "^"
+            text += f"\n    {self.source}\n    {caret}"
+        return text
+
+
+class TaskFileError(ParallelTrainError):
+    """Everything that is wrong in a task file, at once."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(str(fault) for fault in faults))

@@ -1,0 +1,73 @@
+"""The few verbs that the loop needs, so that tests and a dry run can stand in for disk, machine, screen and clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from parallel_train.core.events import Ended, Event, Launch, RoundOpened
+from parallel_train.core.facts import Claim, Lost, Round
+from parallel_train.core.situation import Situation
+from parallel_train.core.slots import Device
+
+
+class Queue(Protocol):
+    """The records that all workers share."""
+
+    def join(self) -> None:
+        """Make it known that this worker works here."""
+
+    def leave(self) -> None:
+        """Withdraw this worker."""
+
+    def changes(self, now: float) -> list[Event]:
+        """What the records say that was not read before; `now` is when (monotonic seconds)."""
+
+    def has_company(self) -> bool:
+        """Whether another worker may be writing: then `changes` is worth asking for."""
+
+    def open_round(self, wanted: Round) -> RoundOpened:
+        """Open that round, or learn who opened it first."""
+
+    def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
+        """End an attempt whose owner is surely dead; the end that stands, whoever wrote it."""
+
+
+class Runner(Protocol):
+    """The processes of this machine."""
+
+    def start(self, launch: Launch, devices: Sequence[Device]) -> None:
+        """Ask for an attempt; what becomes of it comes from `wait`."""
+
+    def watch(self, claim: Claim) -> None:
+        """Learn from `wait` when an attempt that this process did not start ends."""
+
+    def stop(self, task: str, attempt: int, *, kill: bool) -> None:
+        """Tell an attempt to end."""
+
+    def sweep(self, claim: Claim) -> None:
+        """Kill what a dead owner left running."""
+
+    def wait(self, seconds: float | None) -> list[Event]:
+        """What happened; waits up to `seconds` (None: for ever) for the first event."""
+
+    def close(self) -> None:
+        """Let go of everything; attempts run on."""
+
+
+class Reporter(Protocol):
+    """The people who watch."""
+
+    def show(self, event: Event, situation: Situation) -> None:
+        """Say what did happen."""
+
+    def tick(self, situation: Situation, now: float) -> float:
+        """Bring the screen up to date; the seconds until it wants to be asked again."""
+
+    def close(self, situation: Situation, exit_code: int) -> None:
+        """Say how it all ended."""
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float:
+        """Seconds that only ever grow."""

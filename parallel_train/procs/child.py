@@ -1,0 +1,88 @@
+"""Start the command of an attempt. Standard library only, Python 3.8 and newer."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from typing import Any, Dict, List
+
+from parallel_train.procs import process
+
+SECRET = "secret:"  # noqa: S105  the prefix of a reference, not a secret
+
+
+class StartError(Exception):
+    """The command could not be executed; `code` is what a shell would have said: 127 not found, 126 otherwise."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def start(order: Dict[str, Any], held: List[int], log: int, err: int) -> int:
+    """Fork and execute `order["argv"]`; its pid, once the command runs. Raises StartError."""
+    environment = _environment(order)
+    told, tell = os.pipe()
+    shim = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        _become(order, environment, shim, (held, log, err), tell)
+    os.close(tell)
+    with open(told, "rb") as pipe:
+        failure = pipe.read()  # ends without a byte when exec closes the other side
+    if not failure:
+        return pid
+    os.waitpid(pid, 0)
+    step, number = json.loads(failure)
+    text = "%s: %s" % (step, os.strerror(number))
+    raise StartError(text, 127 if number == errno.ENOENT else 126)
+
+
+def _environment(order: Dict[str, Any]) -> Dict[str, str]:
+    """This process's environment with the task's laid over it; secrets are looked up only now."""
+    environment = dict(os.environ)
+    environment.update(order["env"])
+    environment["PARALLEL_TRAIN_COOKIE"] = order["cookie"]
+    for name, value in order["env"].items():
+        if value.startswith(SECRET):
+            wanted = value[len(SECRET) :]
+            if wanted not in os.environ:
+                raise StartError("%s: %s is not set in the worker's environment" % (name, wanted), 126)
+            environment[name] = os.environ[wanted]
+    return environment
+
+
+def _become(order: Dict[str, Any], environment: Dict[str, str], shim: int, files: Any, tell: int) -> None:
+    """In the child: turn into the command, or tell why not. Never returns."""
+    held, log, err = files
+    step = "could not be set up"
+    try:
+        os.setsid()
+        process.die_with_parent(shim)
+        os.umask(order["umask"])
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for target, source in enumerate((nothing, log, err)):
+            os.dup2(source, target)
+        for descriptor in held:
+            os.set_inheritable(descriptor, True)
+        for number in (
+            signal.SIGINT,
+            signal.SIGHUP,
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+            signal.SIGTERM,
+            signal.SIGQUIT,
+        ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        step = "folder %s" % order["cwd"]
+        os.chdir(order["cwd"])
+        step = "command %s" % order["argv"][0]
+        os.execvpe(order["argv"][0], order["argv"], environment)
+    except OSError as error:
+        os.write(tell, json.dumps([step, error.errno]).encode())
+    finally:
+        os._exit(127)

@@ -1,0 +1,250 @@
+"""Which devices a worker uses: `--gpus SPEC` and `--cpu-slots N`, with what to tell the user about them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from parallel_train.core.slots import Device
+from parallel_train.errors import UsageError
+from parallel_train.procs.cards import (
+    QUERY_LIMIT,
+    Card,
+    GpuProcess,
+    NoDriverError,
+    NvmlProvider,
+    Provider,
+    ProviderError,
+)
+from parallel_train.procs.cores import usable_cores
+from parallel_train.procs.fake_gpus import FileProvider
+from parallel_train.procs.gpu_ids import Pick, existing, find, parse_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = [
+    "QUERY_LIMIT",
+    "Card",
+    "Choice",
+    "FileProvider",
+    "GpuProcess",
+    "Host",
+    "NoDriverError",
+    "NvmlProvider",
+    "Provider",
+    "ProviderError",
+    "choose",
+    "cpu_slots",
+]
+
+_WITHOUT = "without a GPU: --gpus cpu:2; to try things out: --gpus fake:2"
+_FALLBACK_SLOTS = 4
+_NAMED_PROCESSES = 3  # a crashed run may leave a hundred
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The devices to use, in the order given, and where to ask for their cards again."""
+
+    devices: tuple[Device, ...]
+    notes: tuple[str, ...] = ()  # lines to show the user
+    provider: Provider | None = None  # None where no cards are behind the devices
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a choice depends on besides its words. `queue` is the queue's folder."""
+
+    queue: str
+    ours: Callable[[int], bool]  # is this pid one of our own attempts?
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    provider: Provider = field(default_factory=NvmlProvider)
+    limit: float = QUERY_LIMIT  # seconds that the cards of fake:FILE may hang
+
+
+def choose(spec: str, host: Host) -> Choice:
+    """The devices that `--gpus SPEC` means here. Raises UsageError."""
+    kind, colon, rest = spec.strip().partition(":")
+    if kind == "cpu" and colon:
+        return Choice(cpu_slots(_count(spec, rest), host.queue))
+    if kind == "fake" and re.fullmatch(r"-?[0-9]+", rest):
+        return Choice(_fakes(_count(spec, rest), host.queue))
+    if kind == "fake" and rest:
+        return _from_file(rest, host)
+    if kind == "auto" and not colon:
+        return _auto(host)
+    return _explicit(spec, host)
+
+
+def cpu_slots(count: int, queue: str, first: int = 0) -> tuple[Device, ...]:
+    """CPU slots numbered from `first`, so that those of `--cpu-slots` can follow those of `cpu:N`."""
+    if count < 0:
+        raise UsageError(f"--cpu-slots {count}: must be 0 or more")
+    mark = _hash(queue)
+    return tuple(Device("cpu", str(nr), "", f"cpu-{mark}-{nr}") for nr in range(first, first + count))
+
+
+def _fakes(count: int, queue: str) -> tuple[Device, ...]:
+    mark = _hash(queue)
+    return tuple(Device("gpu", str(nr), str(nr), f"fake-{mark}-{nr}", name="fake GPU") for nr in range(count))
+
+
+def _hash(path: str) -> str:
+    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:12]
+
+
+def _count(spec: str, digits: str) -> int:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,3}", digits, re.ASCII):
+        raise UsageError(f"--gpus {spec}: needs a number from 1 to 9999 after the colon")
+    return int(digits)
+
+
+# The cards nobody else uses
+
+
+def _auto(host: Host) -> Choice:
+    value = host.environ.get("CUDA_VISIBLE_DEVICES")
+    if value is not None and value.strip() in {"", "-1", "NoDevFiles"}:  # the last is Slurm's word for no GPU
+        return _instead(host, f'CUDA_VISIBLE_DEVICES="{value.strip()}" hides every GPU')
+    try:
+        cards = host.provider.cards()
+    except NoDriverError:
+        cards = ()
+    if not cards:
+        return _instead(host, "no GPU here")
+    if value is None:
+        return _free([Pick(card) for card in cards], (), host)
+    picks = _inherited(value, cards)
+    shown = {pick.card.index for pick in picks}
+    hidden = [str(card.index) for card in cards if card.index not in shown]
+    notes = (f"left out GPU {', '.join(hidden)}: CUDA_VISIBLE_DEVICES is {value}",) if hidden else ()
+    return _free(picks, notes, host)
+
+
+def _inherited(value: str, cards: tuple[Card, ...]) -> list[Pick]:
+    """What an inherited CUDA_VISIBLE_DEVICES names; for CUDA, too, an entry that names nothing ends it."""
+    picks: list[Pick] = []
+    for item in value.split(","):
+        try:
+            pick = find(item.strip(), cards)
+        except UsageError:
+            break
+        if pick not in picks:
+            picks.append(pick)
+    if not picks:
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES={value} names no GPU here: {existing(cards)}. "
+            f"Unset it or name GPUs with --gpus ({_WITHOUT})"
+        )
+    return picks
+
+
+def _free(picks: list[Pick], notes: tuple[str, ...], host: Host) -> Choice:
+    against = {pick: _against(pick, host) for pick in picks}
+    free = [pick for pick in picks if not against[pick]]
+    left_out = [f"GPU {pick.card.index}: {why}" for pick, why in against.items() if why]
+    if not free:
+        reasons = "".join(f"\n  {reason}" for reason in left_out)
+        shareable = [f"to share one, name it: --gpus {_visible(pick)}; " for pick in picks if _is_ok(pick)]
+        raise UsageError(f"no GPU is free:{reasons}\n({''.join(shareable[:1])}{_WITHOUT})")
+    devices = tuple(pick.device(_visible(pick)) for pick in free)
+    told = (f"left out {reason}" for reason in left_out)
+    return Choice(devices, (*notes, *told, *_about_mig(free)), host.provider)
+
+
+def _visible(pick: Pick) -> str:
+    return pick.part or str(pick.card.index)  # an instance has no index that CUDA knows
+
+
+def _is_ok(pick: Pick) -> bool:
+    return pick.card.state == "ok"
+
+
+def _against(pick: Pick, host: Host) -> str:
+    """Why `auto` leaves it out, or nothing."""
+    if not _is_ok(pick):
+        return _STATES[pick.card.state]
+    # An instance was cut out and handed to us; who computes on the others is no concern of ours.
+    return "" if pick.part else _others(pick.card, host)
+
+
+_STATES = {
+    "gone": "it is gone (the driver has lost it)",
+    "sick": "it is sick (the driver answers with an error for it)",
+}
+
+
+def _others(card: Card, host: Host) -> str:
+    foreign = [process for process in card.processes if not host.ours(process.pid)]
+    if not foreign:
+        return ""
+    told = [f"{one.user} computes on it (pid {one.pid}, {one.memory_mib} MiB)" for one in foreign]
+    rest = len(told) - _NAMED_PROCESSES
+    return ", ".join(told[:_NAMED_PROCESSES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _about_mig(picks: list[Pick]) -> Iterator[str]:
+    for pick in picks:
+        if pick.card.mig and not pick.part:
+            every = f"--gpus {','.join(pick.card.mig)}"
+            yield f"GPU {pick.card.index} is split by MIG: a task sees its first part only (for all: {every})"
+
+
+def _instead(host: Host, why: str) -> Choice:
+    count = min(_FALLBACK_SLOTS, usable_cores())
+    slots = f"{count} CPU slot{'s' if count > 1 else ''}"
+    return Choice(cpu_slots(count, host.queue), (f"{why}: {slots} (cpu:{count})",))
+
+
+def _from_file(file: str, host: Host) -> Choice:
+    # CUDA_VISIBLE_DEVICES speaks of real cards; often it is set to hide them from a test.
+    choice = _auto(Host(host.queue, host.ours, {}, FileProvider(file, host.limit)))
+    mark = _hash(file)
+    return Choice(tuple(_faked(device, mark) for device in choice.devices), choice.notes, choice.provider)
+
+
+def _faked(device: Device, mark: str) -> Device:
+    if device.kind == "cpu":
+        return device
+    lock = f"fake-{mark}-{device.uuid or device.label}"
+    return Device("gpu", device.label, device.visible, lock, uuid=device.uuid, name=device.name)
+
+
+# The cards a user names
+
+
+def _explicit(spec: str, host: Host) -> Choice:
+    items = parse_ids(spec)
+    try:
+        cards = host.provider.cards()
+    except NoDriverError as error:
+        raise UsageError(f"--gpus {spec}: no GPU was found here: {error} ({_WITHOUT})") from None
+    if not cards:
+        raise UsageError(f"--gpus {spec}: no GPU was found here ({_WITHOUT})")
+    picks: list[Pick] = []
+    devices: list[Device] = []
+    for item in items:
+        pick = find(item, cards)
+        _check(pick, picks, item)
+        picks.append(pick)
+        # Much code calls int() on it: an id only where the user wrote one.
+        devices.append(pick.device(str(pick.card.index) if item.isdecimal() else pick.uuid))
+    taken = {pick.card.index: _others(pick.card, host) for pick in picks if not pick.part}
+    told = (
+        f"GPU {index}: {who}; used all the same, since you named it" for index, who in taken.items() if who
+    )
+    return Choice(tuple(devices), (*told, *_about_mig(picks)), host.provider)
+
+
+def _check(pick: Pick, earlier: list[Pick], item: str) -> None:
+    card = pick.card
+    if not _is_ok(pick):
+        raise UsageError(f"GPU {item}: {_STATES[card.state]}")
+    for other in earlier:
+        if other.card.index == card.index and (other.part == pick.part or not (other.part and pick.part)):
+            names = "" if item == str(card.index) else f" ({item})"
+            raise UsageError(f"GPU {card.index}{names} is named twice")

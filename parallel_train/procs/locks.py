@@ -1,0 +1,94 @@
+"""Slot locks: kernel locks on local files, held by a shim and by its task, free when both are dead.
+
+Standard library only, Python 3.8 and newer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import time
+from typing import Any, Dict, Optional
+
+_INHERITED_FROM = 101  # above the descriptors that scripts use by number
+_PATIENCE = 0.05  # seconds: another worker's look at a lock takes it for a moment
+
+
+def folder() -> str:
+    """This user's folder of slot locks. Raises PermissionError where it is not ours alone."""
+    path = "/tmp/parallel-train-%d" % os.getuid()  # noqa: S108  one place for all queues, checked below
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError("%s is not a folder of yours alone: move it away" % path)
+    return path
+
+
+def take(name: str) -> Optional[int]:
+    """A descriptor that holds the lock `name`, or None where somebody else does."""
+    path = os.path.join(folder(), name)
+    until = time.monotonic() + _PATIENCE
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            if time.monotonic() >= until:
+                return None
+            time.sleep(0.002)
+            continue
+        if _is_at(descriptor, path):
+            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _INHERITED_FROM)
+            os.close(descriptor)
+            return high
+        os.close(descriptor)  # somebody cleaned /tmp in between: that file is nobody's lock any more
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def is_held(name: str) -> bool:
+    """Whether somebody holds the lock `name` now."""
+    path = os.path.join(folder(), name)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def holder(descriptor: int) -> Dict[str, Any]:
+    """Who wrote itself into the lock and did not take its name out again; empty where nobody."""
+    try:
+        found = json.loads(os.pread(descriptor, 65536, 0) or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def sign(descriptor: int, who: Dict[str, Any]) -> None:
+    """Write into the lock who holds it; an empty `who` takes the name out."""
+    os.ftruncate(descriptor, 0)
+    if who:
+        os.pwrite(descriptor, json.dumps(who).encode(), 0)
+
+
+def touch(descriptor: int) -> None:
+    """Keep cleaners of /tmp off a lock that is held."""
+    os.utime(descriptor)

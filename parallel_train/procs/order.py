@@ -1,0 +1,127 @@
+"""What a task gets: its command filled in, its environment, its log names. The order is what a shim is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parallel_train.core.events import Launch
+from parallel_train.core.slots import Device
+from parallel_train.core.task import Task, fill
+
+THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_LOG_NAME_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all attempts of one worker share."""
+
+    project: Path
+    queue: Path
+    worker: str
+    log_dir: str = "logs"
+    late: Mapping[str, str] = field(default_factory=dict)  # see core.task.fill
+    threads: int = 1  # the cap for one task
+    umask: int = 0o022  # the user's
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp: str) -> dict[str, Any]:
+    """The order for one attempt. `stamp` (such as 20231228_143022) goes into the names of its logs."""
+    task = launch.task
+    return {
+        "project": str(around.project),
+        "queue": str(around.queue),
+        "worker": around.worker,
+        "task": task.id,
+        "attempt": launch.attempt,
+        "round": launch.round,
+        "identity": task.identity,
+        "needs": {name: [seen.round, seen.deciding, seen.last] for name, seen in launch.needs.items()},
+        "slots": list(launch.slots),
+        "gpus": [_spoken(device) for device in devices],
+        "aside": launch.aside,
+        "argv": command(task, around.late),
+        "cwd": str(around.project / fill(task.cwd, around.late)),
+        "env": {
+            **environment(task, around),
+            **_for_attempt(launch, devices),
+            **{name: fill(value, around.late) for name, value in task.env.items()},
+        },
+        "umask": around.umask,
+        "log": str(Path(around.log_dir) / log_stem(task, devices, launch.attempt, stamp)),
+        "output": str(around.project / task.output) if task.output else None,
+        "done_when": _done_when(task, around.project),
+        "timeout": task.timeout,
+    }
+
+
+def command(task: Task, late: Mapping[str, str]) -> list[str]:
+    """The argument list to execute."""
+    words = [fill(word, late) for word in task.command]
+    return ["/bin/sh", "-c", words[0]] if task.shell else words
+
+
+def environment(task: Task, around: Surroundings) -> dict[str, str]:
+    """What we set for a task, whichever slot it gets."""
+    base = around.environment
+    found = {"PYTHONUNBUFFERED": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    found.update({name: str(around.threads) for name in THREAD_CAPS if name not in base})
+    found["PARALLEL_TRAIN_RUN_ID"] = around.worker
+    found["PARALLEL_TRAIN_TASK_ID"] = task.id
+    found["PARALLEL_TRAIN_PARAMS"] = json.dumps(dict(task.params))
+    if task.output:
+        found["PARALLEL_TRAIN_OUTPUT_DIR"] = str(around.project / task.output)
+    if "seed" in task.params:
+        found["PARALLEL_TRAIN_SEED"] = str(task.params["seed"])
+    for metric in task.metrics[:1]:
+        if metric.file:
+            found["PARALLEL_TRAIN_METRICS_FILE"] = str(around.project / metric.file)
+    return found
+
+
+def _for_attempt(launch: Launch, devices: Sequence[Device]) -> dict[str, str]:
+    visible = ",".join(device.visible for device in devices if device.kind == "gpu")
+    return {
+        "CUDA_VISIBLE_DEVICES": visible,
+        "PARALLEL_TRAIN_GPUS": ",".join(device.label for device in devices if device.kind == "gpu"),
+        "PARALLEL_TRAIN_ATTEMPT": str(launch.attempt),
+        "MASTER_PORT": str(_free_port()),
+    }
+
+
+def _free_port() -> int:
+    """A port that nobody listens on now; two runs on one default port would fail each other."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _spoken(device: Device) -> str:
+    return device.label if device.kind == "gpu" else f"cpu{device.label}"
+
+
+def log_stem(task: Task, devices: Sequence[Device], attempt: int, stamp: str) -> str:
+    """The name of an attempt's logs without its ending: gpu0_caltech101_sym_0.125_seed1_20231228_143022."""
+    kind = "gpu" if devices and devices[0].kind == "gpu" else "cpu"
+    head = kind + "-".join(device.label for device in devices) + "_"
+    tail = f"_{stamp}" + (f"_a{attempt}" if attempt > 1 else "")
+    name = re.sub(r"[^\w.+-]+", "_", task.name).strip("_") or "task"
+    room = _LOG_NAME_BYTES - len(head) - len(tail) - len(".log")
+    return head + name.encode()[:room].decode(errors="ignore") + tail
+
+
+def _done_when(task: Task, project: Path) -> dict[str, Any] | None:
+    if task.done_when is None:
+        return None
+    return {
+        "files": [str(project / pattern) for pattern in task.done_when.files],
+        "contains": task.done_when.contains,
+    }

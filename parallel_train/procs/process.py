@@ -1,0 +1,168 @@
+"""Processes, told apart for certain: a pid alone may belong to another one by now.
+
+Standard library only, Python 3.8 and newer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import time
+from typing import Dict, Iterator, List, Optional, Set, Tuple
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """From now on every orphaned descendant becomes a child of this process."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGKILL this process when its parent dies; at once where that has happened already."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks from boot to the start of `pid`; 0 where there is no such process."""
+    text = _read("/proc/%d/stat" % pid)
+    fields = text[text.rfind(")") + 2 :].split()
+    if len(fields) < 20 or fields[0] in "ZX":
+        return 0
+    return int(fields[19])
+
+
+def boot_id() -> str:
+    return _read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def machine_id() -> str:
+    return _read("/etc/machine-id").strip() or platform.node()
+
+
+def pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def this_process(worker: str) -> Dict[str, object]:
+    """Who this process is, as a claim records it."""
+    pid = os.getpid()
+    return {
+        "worker": worker,
+        "host": platform.node(),
+        "machine": machine_id(),
+        "boot": boot_id(),
+        "pidns": pid_namespace(),
+        "pid": pid,
+        "start": start_time(pid),
+    }
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor that becomes readable when `pid` ends. Raises ProcessLookupError."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is not None:
+        return int(opener(pid))
+    descriptor = int(_libc.syscall(434, pid, 0))
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return descriptor
+
+
+def open_proven(pid: int, start: int) -> Optional[int]:
+    """A pidfd of the process that had `pid` and started at `start`; None where it lives no more."""
+    try:
+        descriptor = open_pidfd(pid)
+    except OSError:
+        return None
+    if start_time(pid) == start:  # compared after opening: from here on the descriptor is that process
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def send(descriptor: int, number: int) -> None:
+    """Signal the process behind a pidfd; one that is gone is left alone."""
+    try:
+        _libc.syscall(424, descriptor, number, None, 0)
+    except OSError:
+        pass
+
+
+def signal_proven(pid: int, start: int, number: int) -> bool:
+    """Signal the process that had `pid` and started at `start`, and no other."""
+    descriptor = open_proven(pid, start)
+    if descriptor is None:
+        return False
+    send(descriptor, number)
+    os.close(descriptor)
+    return True
+
+
+def all_pids() -> List[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def parents() -> Iterator[Tuple[int, int]]:
+    """(pid, parent) of every process that can be seen."""
+    for pid in all_pids():
+        text = _read("/proc/%d/stat" % pid)
+        fields = text[text.rfind(")") + 2 :].split()
+        if len(fields) > 1:
+            yield pid, int(fields[1])
+
+
+def descendants(root: int) -> List[int]:
+    """Every living descendant of `root`, children before grandchildren."""
+    children: Dict[int, List[int]] = {}
+    for pid, parent in parents():
+        children.setdefault(parent, []).append(pid)
+    found = list(children.get(root, ()))
+    for pid in found:  # grows while it is walked
+        found.extend(children.get(pid, ()))
+    return found
+
+
+def _carries(pid: int, cookie: str) -> bool:
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            return b"PARALLEL_TRAIN_COOKIE=" + cookie.encode() in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def kill_carriers(cookie: str) -> int:
+    """SIGKILL every process that carries `cookie` in its environment, until none is left; how many there were."""
+    killed = set()  # type: Set[Tuple[int, int]]
+    for _ in range(100):
+        found = [pid for pid in all_pids() if _carries(pid, cookie) and start_time(pid)]
+        if not found:
+            break
+        for pid in found:
+            try:
+                descriptor = open_pidfd(pid)
+            except OSError:
+                continue
+            if _carries(pid, cookie):  # looked at again: from the opening on the descriptor is this process
+                killed.add((pid, start_time(pid)))
+                send(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+        time.sleep(0.002)  # a killed process keeps its entry until it is reaped
+    return len(killed)

@@ -1,0 +1,241 @@
+"""The runner on this machine: asks the launcher for shims, listens to them, and watches attempts of others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from parallel_train.core import wire
+from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Vanished, Warned
+from parallel_train.core.facts import Claim, Owner
+from parallel_train.core.slots import Device
+from parallel_train.procs import launcher, order, process
+from parallel_train.store import records
+
+Key = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Shim:
+    """A shim of ours: its pidfd, the pipe it reports on, and what it said so far."""
+
+    key: Key
+    pidfd: int
+    pipe: int
+    heard: bytes = b""
+    has_claimed: bool = False
+    is_over: bool = False
+
+
+def is_alive(owner: Owner) -> bool | None:
+    """Whether the process that owns a claim lives; None where that can't be seen from this host."""
+    if owner.machine != process.machine_id():
+        return None
+    if owner.boot != process.boot_id():
+        return False
+    if owner.pidns != process.pid_namespace():
+        return None
+    descriptor = process.open_proven(owner.pid, owner.start)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
+class LocalRunner:
+    """`wakeup` is a descriptor that becomes readable when a signal came; whoever reads it, it ends a wait."""
+
+    def __init__(self, around: order.Surroundings, wakeup: int | None = None) -> None:
+        self._around = around
+        self._selector = selectors.EpollSelector()
+        self._shims: dict[Key, _Shim] = {}
+        self._watched: dict[Key, int] = {}
+        self._asked: list[Key] = []
+        self._launcher: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._events: list[Event] = []
+        self._wakeup = wakeup
+        if wakeup is not None:
+            self._selector.register(wakeup, selectors.EVENT_READ, None)
+
+    # ---- the port ----
+
+    def start(self, launch: Launch, devices: Sequence[Device]) -> None:
+        key = (launch.task.id, launch.attempt)
+        wanted = order.build(launch, devices, self._around, time.strftime("%Y%m%d_%H%M%S"))
+        data = json.dumps(wanted).encode()
+        try:
+            (self._launcher or self._start_launcher()).sendall(launcher.LENGTH.pack(len(data)) + data)
+        except OSError as error:
+            self._refuse(key, f"the launcher does not answer: {error}")
+            self._lose_launcher()
+            return
+        self._asked.append(key)
+
+    def watch(self, claim: Claim) -> None:
+        alive = is_alive(claim.owner)
+        key = (claim.task, claim.attempt)
+        if alive is None:
+            return  # another host's: its end is read from the disk
+        descriptor = process.open_proven(claim.owner.pid, claim.owner.start) if alive else None
+        if descriptor is None:
+            self._events.append(self._found_dead(key, is_rebooted=claim.owner.boot != process.boot_id()))
+            return
+        self._watched[key] = descriptor
+        self._selector.register(descriptor, selectors.EVENT_READ, key)
+
+    def stop(self, task: str, attempt: int, *, kill: bool) -> None:
+        key = (task, attempt)
+        descriptor = self._shims[key].pidfd if key in self._shims else self._watched.get(key)
+        if descriptor is not None:
+            process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
+
+    def sweep(self, claim: Claim) -> None:
+        if claim.cookie and claim.owner.boot == process.boot_id():
+            process.kill_carriers(claim.cookie)
+
+    def wait(self, seconds: float | None) -> list[Event]:
+        events, self._events = self._events, []
+        if not events:
+            for key, _ in self._selector.select(seconds):
+                self._on_ready(key.fd, key.data)
+            events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        for shim in list(self._shims.values()):
+            self._forget(shim)
+        for descriptor in self._watched.values():
+            os.close(descriptor)
+        self._watched.clear()
+        self._lose_launcher()
+        self._selector.close()
+
+    # ---- the launcher ----
+
+    def _start_launcher(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        script = str(Path(launcher.__file__))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", script, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=dict(self._around.environment),
+                cwd="/",
+            )
+        self._launcher = ours
+        self._selector.register(ours, selectors.EVENT_READ, "launcher")
+        return ours
+
+    def _lose_launcher(self) -> None:
+        if self._launcher is not None:
+            self._selector.unregister(self._launcher)
+            self._launcher.close()
+            self._launcher = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        for key in self._asked:  # a shim may have been made all the same: the records say
+            self._events.append(Refused(*key, "behind", time.monotonic(), text="the launcher died"))
+        self._asked.clear()
+
+    def _on_reply(self) -> None:
+        """The launcher made a shim, or could not."""
+        if self._launcher is None:
+            return
+        try:
+            head, descriptors, _, _ = socket.recv_fds(self._launcher, launcher.LENGTH.size, 2)
+        except OSError:
+            head, descriptors = b"", []
+        if not head:
+            self._lose_launcher()
+            return
+        reply = json.loads(self._launcher.recv(launcher.LENGTH.unpack(head)[0], socket.MSG_WAITALL))
+        key = (reply["task"], reply["attempt"])
+        self._asked.remove(key)
+        if "error" in reply:
+            self._refuse(key, reply["error"])
+            return
+        pidfd, pipe = descriptors
+        shim = _Shim(key, pidfd, pipe)
+        os.set_blocking(shim.pipe, False)
+        self._shims[key] = shim
+        self._selector.register(shim.pipe, selectors.EVENT_READ, key)
+
+    # ---- the shims ----
+
+    def _on_ready(self, descriptor: int, key: Key | str | None) -> None:
+        if key == "launcher":
+            self._on_reply()
+        elif isinstance(key, tuple) and key in self._shims:
+            self._on_pipe(self._shims[key])
+        elif isinstance(key, tuple):
+            self._selector.unregister(descriptor)
+            os.close(self._watched.pop(key))
+            self._events.append(self._found_dead(key, is_rebooted=False))
+        else:
+            with contextlib.suppress(BlockingIOError):
+                os.read(descriptor, 4096)
+
+    def _on_pipe(self, shim: _Shim) -> None:
+        data = os.read(shim.pipe, 65536)
+        *lines, shim.heard = (shim.heard + data).split(b"\n")
+        for line in lines:
+            self._on_message(shim, json.loads(line))
+        if not data:
+            self._forget(shim)
+            if not shim.is_over:
+                self._events.append(self._died(shim))
+
+    def _on_message(self, shim: _Shim, said: dict[str, object]) -> None:
+        now = time.monotonic()
+        match said:
+            case {"claimed": dict(claim)}:
+                shim.has_claimed = True
+                self._events.append(Claimed(wire.claim_of(claim)))
+            case {"ended": dict(end)}:
+                shim.is_over = True
+                found = self._end_of(shim.key)
+                self._events.append(found or Ended(wire.end_of(end), now))
+            case {"refused": ("busy" | "behind" | "trouble") as why, "text": str(text), "slots": list(slots)}:
+                shim.is_over = True
+                self._events.append(Refused(*shim.key, why, now, tuple(slots), text))
+            case {"trouble": str(text)}:
+                self._events.append(Warned(text))
+
+    def _died(self, shim: _Shim) -> Event:
+        """A shim is gone without a last word."""
+        if shim.has_claimed:
+            return self._found_dead(shim.key, is_rebooted=False)
+        return Refused(*shim.key, "behind", time.monotonic(), text="its shim died before it claimed")
+
+    def _found_dead(self, key: Key, *, is_rebooted: bool) -> Event:
+        return self._end_of(key) or Vanished(*key, is_rebooted)
+
+    def _end_of(self, key: Key) -> Ended | None:
+        path = self._around.queue / "ends" / f"{key[0]}.{key[1]}"
+        try:
+            return Ended(wire.end_of(records.read_one(str(path))), time.monotonic())
+        except (FileNotFoundError, records.DamagedError):
+            return None
+
+    def _refuse(self, key: Key, text: str) -> None:
+        self._events.append(Refused(*key, "trouble", time.monotonic(), text=text))
+
+    def _forget(self, shim: _Shim) -> None:
+        self._selector.unregister(shim.pipe)
+        os.close(shim.pipe)
+        os.close(shim.pidfd)
+        del self._shims[shim.key]

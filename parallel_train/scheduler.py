@@ -1,0 +1,120 @@
+"""The one loop: wait for an event, apply it, decide, act, report. It moves values and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from parallel_train.core import policy
+from parallel_train.core.decide import decide, wake_at
+from parallel_train.core.events import (
+    Decision,
+    Event,
+    Launch,
+    Launched,
+    Leave,
+    Look,
+    Looked,
+    OpenRound,
+    Reclaim,
+    Refused,
+    Stop,
+    Told,
+    Warned,
+    Watch,
+    Watched,
+)
+from parallel_train.core.facts import Lost
+from parallel_train.core.situation import Situation, apply
+from parallel_train.ports import Clock, Queue, Reporter, Runner
+
+
+@dataclass(slots=True)
+class Scheduler:
+    situation: Situation
+    queue: Queue
+    runner: Runner
+    reporter: Reporter
+    clock: Clock
+    looked_at: float = 0.0
+
+    def run(self) -> int:
+        """Until there is nothing left to do here; the exit code."""
+        self.queue.join()
+        try:
+            return self._loop()
+        finally:
+            self.queue.leave()
+            self.runner.close()
+
+    def _loop(self) -> int:
+        while True:
+            now = self.clock.monotonic()
+            decisions = decide(self.situation, now)
+            for decision in decisions:
+                if isinstance(decision, Leave):
+                    for task in decision.stuck:
+                        self._take(
+                            [Warned(f"stuck: {task} waits for something that can't come [this is a bug]")]
+                        )
+                    self.reporter.close(self.situation, decision.exit_code)
+                    return decision.exit_code
+                self._take(self._act(decision))
+            if not decisions:
+                self._take(self.runner.wait(self._patience(now)))
+            self._look_around()
+
+    def _patience(self, now: float) -> float | None:
+        """Seconds to wait for an event: until something comes due, the screen is old, or others may have written."""
+        times = [self.reporter.tick(self.situation, now), policy.POLL]
+        due = wake_at(self.situation, now)
+        if due is not None:
+            times.append(due - now)
+        return max(0.0, min(times))
+
+    def _look_around(self) -> None:
+        """While others work here too, read what they wrote."""
+        now = self.clock.monotonic()
+        if now - self.looked_at >= policy.POLL:
+            self.looked_at = now
+            if self.queue.has_company():
+                self._take(self.queue.changes(now))
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            apply(self.situation, event)
+            self.reporter.show(event, self.situation)
+
+    def _act(self, decision: Decision) -> Iterable[Event]:
+        """Do what was decided; what came of it. What the disk or the machine refuses is said and tried again later."""
+        try:
+            return self._do(decision)
+        except OSError as error:
+            now = self.clock.monotonic()
+            if isinstance(decision, Launch):
+                return [Refused(decision.task.id, decision.attempt, "trouble", now, text=str(error))]
+            self.runner.wait(policy.POLL)
+            return [Warned(f"{type(decision).__name__}: {error}; trying again")]
+
+    def _do(self, decision: Decision) -> Iterable[Event]:
+        now = self.clock.monotonic()
+        match decision:
+            case Launch(task, attempt, slots=slots):
+                self._take([Launched(task.id, attempt, slots, now)])
+                self.runner.start(decision, self.situation.pool.devices(slots))
+            case OpenRound(wanted):
+                return [self.queue.open_round(wanted)]
+            case Watch(claim):
+                self.runner.watch(claim)
+                return [Watched(claim.task, claim.attempt)]
+            case Reclaim(claim, rebooted):
+                self.runner.sweep(claim)
+                return [self.queue.end_as_lost(claim, Lost("rebooted" if rebooted else "killed"))]
+            case Stop(task, attempt, kill):
+                self.runner.stop(task, attempt, kill=kill)
+                return [Told(task, attempt, 3 if kill else 2)]
+            case Look():
+                return [*self.queue.changes(now), Looked(now)]
+            case _:
+                pass
+        return ()

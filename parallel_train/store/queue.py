@@ -1,0 +1,174 @@
+"""The queue on disk: a folder of records that any number of workers share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parallel_train.core import wire
+from parallel_train.core.events import Claimed, Ended, Event, RoundOpened, Submitted, Warned
+from parallel_train.core.facts import Claim, End, Lost, Owner, Round
+from parallel_train.errors import UsageError
+from parallel_train.store import records, submissions
+
+NAME = ".parallel-train"
+KINDS = ("tasks", "rounds", "claims", "ends", "workers", "journal", "aside")
+_ABOUT = """This folder is parallel-train's queue for the project above it.
+
+tasks/    the tasks that were asked for      rounds/  why a task runs again
+claims/   who runs which attempt             ends/    how each attempt ended
+workers/  who works here now                 journal/ what was said, for people
+aside/    old outputs, moved out of the way, never deleted
+
+Records are written once and never changed. Deleting this folder forgets what is done and what runs.
+"""
+
+
+def create(folder: Path) -> None:
+    """Make the queue's folders, private to the user. Raises UsageError where that can't be done."""
+    try:
+        for kind in KINDS:
+            (folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder / "README.md"
+        if not about.exists():
+            about.write_text(_ABOUT)
+    except OSError as error:
+        raise UsageError(f"can't make the queue folder {folder}: {error.strerror}") from error
+
+
+@dataclass(slots=True)
+class DiskQueue:
+    """The records in `folder`, as one worker reads and writes them.
+
+    `owner` is this process, `is_alive` tells whether another lives (None: can't be seen from here).
+    """
+
+    folder: Path
+    owner: Owner
+    is_alive: Callable[[Owner], bool | None]
+    interest: frozenset[str] | None = None  # only these tasks' records are read
+    source: str = ""  # the task file whose newer submissions are followed
+    about: dict[str, Any] = field(default_factory=dict)  # what others are told of this worker
+    _seen: dict[str, set[str]] = field(default_factory=dict)
+
+    # ---- workers ----
+
+    def join(self) -> None:
+        path = self.folder / "workers" / self.owner.worker
+        records.publish(str(path), [{"owner": wire.owner_data(self.owner), **self.about}], durable=False)
+        for owner, name in self._workers():
+            if self.is_alive(owner) is False:
+                (self.folder / "workers" / name).unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        (self.folder / "workers" / self.owner.worker).unlink(missing_ok=True)
+
+    def has_company(self) -> bool:
+        return any(True for _ in self.others())
+
+    def others(self) -> Iterator[Owner]:
+        """The other workers that live, as far as can be seen from here."""
+        for owner, _ in self._workers():
+            if owner.worker != self.owner.worker and self.is_alive(owner) is not False:
+                yield owner
+
+    def _workers(self) -> Iterator[tuple[Owner, str]]:
+        for name in _list(self.folder / "workers"):
+            try:
+                yield wire.owner_of(records.read_one(str(self.folder / "workers" / name))["owner"]), name
+            except (OSError, records.DamagedError):
+                continue  # it left meanwhile
+
+    # ---- what happened ----
+
+    def changes(self, now: float) -> list[Event]:
+        # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
+        names = {kind: self._new(kind) for kind in ("ends", "claims", "rounds", "tasks")}
+        events: list[Event] = [*self._submitted(names["tasks"])]
+        for name in names["rounds"]:
+            events += self._told("rounds", name, lambda data: RoundOpened(wire.round_of(data)))
+        ended = self._seen["ends"]
+        for name in names["claims"]:
+            read = self._over if name in ended else self._claimed
+            events += self._told("claims", name, read)
+        for name in names["ends"]:
+            events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
+        return events
+
+    def _new(self, kind: str) -> list[str]:
+        """Names in a folder that were not there before, in the order of their numbers."""
+        seen = self._seen.setdefault(kind, set())
+        fresh = [name for name in _list(self.folder / kind) if name not in seen]
+        seen.update(fresh)
+        if kind == "tasks":
+            return sorted(fresh)
+        numbered = [(task, int(number), name) for name in fresh for task, number in [_split(name)] if number]
+        return [name for task, _, name in sorted(numbered) if self.interest is None or task in self.interest]
+
+    def _told(self, kind: str, name: str, read: Callable[[dict[str, Any]], Event]) -> list[Event]:
+        path = str(self.folder / kind / name)
+        try:
+            return [read(records.read_one(path))]
+        except records.NewerVersionError as error:
+            raise UsageError(f"{path}: {error}") from error
+        except (records.DamagedError, KeyError, TypeError, ValueError):
+            return [Warned(f"the record {path} is damaged"), *self._damaged(kind, name)]
+
+    def _damaged(self, kind: str, name: str) -> list[Event]:
+        """A damaged record keeps its name and is never taken for absent."""
+        task, number = _split(name)
+        if kind == "ends":
+            return [Ended(End(task, int(number), Lost("damaged")))]
+        if kind == "claims":
+            nobody = Owner("", "", "", "", "", 0, 0)
+            return [Claimed(Claim(task, int(number), 1, "", {}, nobody, (), (), "", ""), is_here=False)]
+        return []
+
+    @staticmethod
+    def _over(data: dict[str, Any]) -> Claimed:
+        return Claimed(wire.claim_of(data), is_here=False)
+
+    def _claimed(self, data: dict[str, Any]) -> Claimed:
+        claim = wire.claim_of(data)
+        living = {owner.worker for owner in self.others()}
+        is_orphan = claim.owner.worker not in living
+        return Claimed(claim, orphan=is_orphan, is_here=claim.owner.machine == self.owner.machine)
+
+    def _submitted(self, names: list[str]) -> Iterator[Event]:
+        if not self.source or not names:
+            return
+        newest = submissions.newest(submissions.read_all(self.folder / "tasks")).get(self.source)
+        if newest is not None:
+            yield Submitted(self.source, newest.tasks)
+
+    # ---- what should be true ----
+
+    def open_round(self, wanted: Round) -> RoundOpened:
+        path = str(self.folder / "rounds" / f"{wanted.task}.{wanted.number}")
+        if records.publish(path, [wire.round_data(wanted)]):
+            return RoundOpened(wanted, ours=True)
+        there = wire.round_of(records.read_one(path))
+        return RoundOpened(there, ours=(there.identity, there.aside) == (wanted.identity, wanted.aside))
+
+    def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
+        path = str(self.folder / "ends" / f"{claim.task}.{claim.attempt}")
+        end = End(claim.task, claim.attempt, outcome)
+        if records.publish(path, [wire.end_data(end)]):
+            return Ended(end)
+        return Ended(wire.end_of(records.read_one(path)))
+
+
+def _list(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".tmp-")]
+    except FileNotFoundError:
+        return []
+
+
+def _split(name: str) -> tuple[str, str]:
+    """(task, number) of a record's name; number is empty where the name is none of ours."""
+    task, _, number = name.rpartition(".")
+    return (task, number) if task and number.isdigit() else (name, "")

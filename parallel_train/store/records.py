@@ -1,0 +1,121 @@
+"""Records: small immutable files, whole or absent, published by link(2).
+
+Standard library only, Python 3.8 and newer: the launcher and the shims use it too.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import zlib
+from typing import Any, Dict, List, Optional
+
+VERSION = 1
+
+
+class DamagedError(Exception):
+    """A record that is there but is not what was written."""
+
+
+class NewerVersionError(Exception):
+    """A record written by a newer parallel-train."""
+
+
+def encode(lines: List[Dict[str, Any]]) -> bytes:
+    """JSON lines, closed by a line with their length and CRC-32, so that damage is seen."""
+    body = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
+    return body + json.dumps({"v": VERSION, "bytes": len(body), "crc32": zlib.crc32(body)}).encode() + b"\n"
+
+
+def decode(data: bytes) -> List[Dict[str, Any]]:
+    """What `encode` was given. Raises DamagedError or NewerVersionError."""
+    body, _, last = data[:-1].rpartition(b"\n")
+    body += b"\n"
+    try:
+        seal = json.loads(last)
+        if seal["v"] > VERSION:
+            raise NewerVersionError("written by a newer parallel-train: use that one to read this queue")
+        if not data.endswith(b"\n") or seal["bytes"] != len(body) or seal["crc32"] != zlib.crc32(body):
+            raise DamagedError("its checksum does not match")
+        return [json.loads(line) for line in body.splitlines()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError("it is cut short or altered") from error
+
+
+def read(path: str) -> List[Dict[str, Any]]:
+    """The lines of the record at `path`. Raises FileNotFoundError, DamagedError, NewerVersionError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        return decode(file.read())
+
+
+def read_one(path: str) -> Dict[str, Any]:
+    """The single line of the record at `path`."""
+    return read(path)[0]
+
+
+def publish(path: str, lines: List[Dict[str, Any]], durable: bool = True) -> bool:
+    """Make the record `path`; False where the name is taken: exactly one of all who try is told True.
+
+    `durable` costs two fsyncs: after it a power loss can't undo the record.
+    Raises OSError where the disk can't take it; then the record is absent.
+    """
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, ".tmp-%d-%s" % (os.getpid(), os.urandom(6).hex()))
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    try:
+        try:
+            _write_all(descriptor, encode(lines))
+            if durable:
+                os.fsync(descriptor)
+            won = _link(descriptor, temporary, path)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.unlink(temporary)
+    if won and durable:
+        sync_folder(folder)
+    return won
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _link(descriptor: int, temporary: str, path: str) -> bool:
+    """Link, and where the answer is an error look what is true: an answer can be lost on its way."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        there = _inode(path)
+        if there is not None and there == os.fstat(descriptor).st_ino:
+            return True
+        if error.errno == errno.EEXIST or there is not None:
+            return False
+        raise
+    return True
+
+
+def _inode(path: str) -> Optional[int]:
+    try:
+        return os.lstat(path).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in `folder` survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def exists(path: str) -> bool:
+    """Whether a record has this name. On a local disk the kernel's word is the truth."""
+    return _inode(path) is not None

@@ -1,0 +1,245 @@
+"""The keys of a task file, as pydantic knows them, and its complaints in plain words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from parallel_train.core.graph import did_you_mean, nearest
+from parallel_train.core.placeholders import written
+from parallel_train.store.document import Document, Path
+
+MOST_TASKS = 1_000_000
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def _as_text(value: Any) -> Any:
+    return written(value) if isinstance(value, str | int | float) else value
+
+
+def _as_seconds(value: Any) -> Any:
+    """Seconds above 0, also out of `2h30m`."""
+    if isinstance(value, str) and value and (found := _DURATION.fullmatch(value)):
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        value = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        return float(value)
+    raise ValueError("no duration")
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+Seconds = Annotated[float, BeforeValidator(_as_seconds)]
+FromZero = Annotated[int, Field(ge=0)]
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class DoneWhenKeys(_Keys):
+    """How to recognise a finished output that we did not make."""
+
+    file: Text | list[Text]
+    contains: Text | None = None
+
+
+class MetricKeys(_Keys):
+    """Where a task's number is found: a key of a JSON file, or a group of a regex in the log."""
+
+    name: Text
+    mode: Literal["max", "min"] = "max"
+    file: Text | None = None
+    regex: Text | None = None
+
+
+class MatrixKeys(BaseModel):
+    """Lists of values by name; every combination becomes a task."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, list[Any]]
+
+    include: list[dict[str, Any]] = []
+    exclude: list[dict[str, Any]] = []
+
+
+class TemplateKeys(_Keys):
+    """One entry of `tasks`, or `defaults`."""
+
+    name: Text | None = None
+    command: Text | list[Text] | None = None
+    params: dict[str, Any] = {}
+    matrix: MatrixKeys | None = None
+    zip: dict[str, list[Any]] = {}
+    seeds: Annotated[int, Field(ge=1, le=MOST_TASKS)] | Annotated[list[int], Field(min_length=1)] | None = (
+        None
+    )
+    output: Text | None = None
+    done_when: Text | DoneWhenKeys | None = None
+    metrics: MetricKeys | list[MetricKeys] = []
+    inputs: list[Text] = []
+    needs: list[Text] = []
+    stage: Text | None = None
+    gpus: FromZero = 1
+    env: dict[str, Text] = {}
+    cwd: Text = "."
+    timeout: Seconds | None = None
+    retries: FromZero = 0
+    priority: int = 0
+    shell: bool = False
+
+
+class FileKeys(_Keys):
+    """A whole task file."""
+
+    defaults: TemplateKeys = TemplateKeys()
+    tasks: Annotated[list[TemplateKeys], Field(min_length=1)]
+
+
+_WORDS = {
+    "tasks": "a list with at least one task",
+    "defaults": "a mapping with the keys of a task",
+    "name": "text",
+    "command": "text, or a list of texts",
+    "params": "a mapping of names to values",
+    "matrix": "a mapping of names to lists of values",
+    "include": "a list of mappings",
+    "exclude": "a list of mappings",
+    "zip": "a mapping of names to lists of values",
+    "seeds": "a whole number from 1 to 1,000,000, or a list of whole numbers",
+    "output": "text",
+    "done_when": "a file, or a mapping with 'file' and 'contains'",
+    "contains": "text",
+    "metrics": "a mapping with 'name' and 'file' or 'regex', or a list of such",
+    "mode": "max or min",
+    "file": "a file",
+    "regex": "text",
+    "inputs": "a list of files",
+    "needs": "a list of names",
+    "stage": "text",
+    "gpus": "a whole number from 0",
+    "env": "a mapping of names to texts",
+    "cwd": "text",
+    "timeout": "seconds above 0, or text like 2h30m",
+    "retries": "a whole number from 0",
+    "priority": "a whole number",
+    "shell": "true or false",
+}
+_INSIDE = {"matrix": "a list of values", "zip": "a list of values", "env": "text or a number"}
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing that is wrong. `is_general` where a better one may stand deeper in the same value."""
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str = ""
+    at_key: bool = False
+    is_general: bool = False
+
+
+def read(document: Document) -> tuple[TemplateKeys, dict[int, TemplateKeys]]:
+    """`defaults` and the templates that are well formed, by their index; faults go to `document`."""
+    data = document.data
+    if not isinstance(data, dict):
+        document.faults.append(_no_mapping(document))
+        return TemplateKeys(), {}
+    found: list[Complaint] = list(_without_command(data))
+    try:
+        whole = FileKeys.model_validate(data)
+    except ValidationError as error:
+        found += _plain(error, data)
+    else:
+        if not found:
+            return whole.defaults, dict(enumerate(whole.tasks))
+    for each in found:
+        document.faults.append(document.fault(each.path, each.message, each.hint, at_key=each.at_key))
+    listed = data.get("tasks")
+    entries = enumerate(listed) if isinstance(listed, list) else ()
+    good = {index: keys for index, entry in entries if (keys := _maybe(entry)) is not None}
+    return _maybe(data.get("defaults")) or TemplateKeys(), good
+
+
+def _no_mapping(document: Document) -> Any:
+    if document.data is None:
+        return document.fault((), "the file is empty", "it needs 'tasks:'")
+    return document.fault((), "a task file is a mapping", "it begins with 'tasks:'")
+
+
+def _maybe(entry: Any) -> TemplateKeys | None:
+    try:
+        return TemplateKeys.model_validate(entry)
+    except ValidationError:
+        return None
+
+
+def _without_command(data: Mapping[str, Any]) -> Iterator[Complaint]:
+    defaults, tasks = data.get("defaults"), data.get("tasks")
+    if isinstance(defaults, dict) and "command" in defaults:
+        return
+    for index, entry in enumerate(tasks if isinstance(tasks, list) else ()):
+        if isinstance(entry, dict) and entry.get("command") is None and not _means("command", entry):
+            yield Complaint(path=("tasks", index), message="'command' is missing")
+
+
+def _means(key: str, mapping: Mapping[str, Any]) -> bool:
+    """Whether an unknown key in `mapping` was probably meant to be `key`: one fault is enough."""
+    return any(nearest(other, _WORDS) == key for other in mapping if other not in _WORDS)
+
+
+def _plain(error: ValidationError, data: Any) -> list[Complaint]:
+    found: list[Complaint] = []
+    for one in error.errors(include_url=False, include_input=False, include_context=False):
+        path, value = _walk(one["loc"], data)
+        last = str(one["loc"][-1])
+        if one["type"] == "extra_forbidden":
+            hint = did_you_mean(last, _known_at(path))
+            found.append(Complaint(path=path, message=f"unknown key '{last}'", hint=hint, at_key=True))
+        elif one["type"] == "missing":
+            if not _means(last, value):
+                found.append(Complaint(path=path, message=f"'{last}' is missing"))
+        else:
+            found.append(Complaint(path=path, message=_must_be(path), is_general=True))
+    return _without_repetition(found)
+
+
+def _walk(loc: Path, data: Any) -> tuple[tuple[str | int, ...], Any]:
+    """`loc` without the names that pydantic gives the members of a union, and the value there."""
+    path: list[str | int] = []
+    for part in loc:
+        is_there = (
+            part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        )
+        if is_there:
+            data = data[part]
+            path.append(part)
+    return tuple(path), data
+
+
+def _known_at(path: Path) -> list[str]:
+    parent = next((part for part in reversed(path[:-1]) if isinstance(part, str)), "")
+    models: dict[str, type[BaseModel]] = {"": FileKeys, "done_when": DoneWhenKeys, "metrics": MetricKeys}
+    return list(models.get(parent, TemplateKeys).model_fields)
+
+
+def _must_be(path: Path) -> str:
+    if len(path) == 2 and path[0] == "tasks":
+        return "a task must be a mapping with 'command'"
+    names = [part for part in path if isinstance(part, str)]
+    if len(names) > 1 and names[-2] in _INSIDE and names[-1] not in {"include", "exclude"}:
+        return f"'{names[-1]}' of {names[-2]} must be {_INSIDE[names[-2]]}"
+    name = next((part for part in reversed(names) if part in _WORDS), "tasks")
+    return f"{name} must be {_WORDS[name]}"
+
+
+def _without_repetition(found: list[Complaint]) -> list[Complaint]:
+    """Each member of a union complains: what stands deepest, or is not general, says it best."""
+    deeper = {each.path[:n] for each in found for n in range(len(each.path) + (not each.is_general))}
+    kept = [each for each in found if not (each.is_general and each.path in deeper)]
+    return list({(each.path, each.message): each for each in kept}.values())

@@ -1,0 +1,82 @@
+"""What was asked for: one immutable record for each time that a task file was given with something new in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from parallel_train.core import wire
+from parallel_train.core.task import Task
+from parallel_train.errors import UsageError
+from parallel_train.store import records
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The tasks of one task file as they were asked for at one time."""
+
+    number: int
+    source: str
+    at: str  # ISO 8601 UTC
+    tasks: tuple[Task, ...]
+
+
+def read_all(folder: Path) -> list[Submission]:
+    """All submissions in `folder`, oldest first. Raises UsageError where one is damaged or of a newer version."""
+    names = sorted(path.name for path in folder.glob("*.jsonl")) if folder.is_dir() else []
+    return [_read(folder / name) for name in names]
+
+
+def _read(path: Path) -> Submission:
+    try:
+        head, *lines = records.read(str(path))
+    except (records.DamagedError, records.NewerVersionError) as error:
+        raise UsageError(f"the record {path} can't be read: {error}") from error
+    return Submission(int(path.stem), head["source"], head["at"], tuple(wire.task_of(line) for line in lines))
+
+
+def newest(submissions: Iterable[Submission]) -> dict[str, Submission]:
+    """The newest submission of each task file: its tasks are the ones that hold."""
+    return {submission.source: submission for submission in submissions}
+
+
+def numbered(tasks: Iterable[Task], known: Iterable[Submission]) -> tuple[Task, ...]:
+    """`tasks` with their queue-wide numbers: an id keeps the number it had in any earlier submission."""
+    numbers = {task.id: task.number for submission in known for task in submission.tasks}
+    following = max(numbers.values(), default=0)
+    found = []
+    for task in tasks:
+        if task.id not in numbers:
+            following += 1
+            numbers[task.id] = following
+        found.append(replace(task, number=numbers[task.id]))
+    return tuple(found)
+
+
+def submit(folder: Path, source: str, tasks: Iterable[Task], at: str) -> tuple[Submission, Submission | None]:
+    """Make `tasks` what `source` names: (the submission that holds, the one it supersedes).
+
+    Nothing is written where these tasks hold already.
+    """
+    wanted = tuple(tasks)
+    while True:
+        known = read_all(folder)
+        now = numbered(wanted, known)
+        before = newest(known).get(source)
+        if before is not None and _same(before.tasks, now):
+            return before, None
+        number = known[-1].number + 1 if known else 1
+        lines = [{"source": source, "at": at}, *(wire.task_data(task) for task in now)]
+        if records.publish(str(folder / f"{number:06d}.jsonl"), lines):
+            return Submission(number, source, at, now), before
+
+
+def _same(some: tuple[Task, ...], others: tuple[Task, ...]) -> bool:
+    """Compared as they are written: NaN is NaN, and a list that was read is the tuple that was given."""
+    return len(some) == len(others) and all(_text(a) == _text(b) for a, b in zip(some, others, strict=True))
+
+
+def _text(task: Task) -> str:
+    return json.dumps(wire.task_data(task), sort_keys=True)

@@ -1,0 +1,135 @@
+"""A task file -> its tasks, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parallel_train.core import expand, points, tasklist
+from parallel_train.core.graph import did_you_mean
+from parallel_train.core.task import Json, Task
+from parallel_train.core.template import Finding, Findings, Setting, Template
+from parallel_train.errors import Fault, TaskFileError, UsageError
+from parallel_train.store import pyfile, schema, templates, yamlfile
+from parallel_train.store.document import Document
+from parallel_train.store.yamlscalar import scalar
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """What the command line says about a task file. All relative paths are relative to `project`."""
+
+    project: Path
+    output_base: str = "output"
+    trainer: str | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """A task file as read: `path` as given, tasks in file order, and notes for its user."""
+
+    path: str
+    tasks: tuple[Task, ...]
+    notes: tuple[str, ...]
+
+
+def load(path: Path, settings: LoadSettings) -> TaskFile:
+    """The tasks of the file at `path`, with ids and needs. Raises TaskFileError or UsageError."""
+    overrides = _overrides(settings)
+    setting = Setting(
+        project=str(settings.project.absolute()),
+        output_base=_output_base(settings.output_base),
+        overrides=overrides,
+        source=str(path),
+    )
+    document = _document(path, settings, overrides)
+    findings = Findings()
+    tasks = _tasks(document, setting, findings)
+    faults = [*document.faults, *(_fault(document, finding) for finding in findings.wrong.values())]
+    if faults:
+        raise TaskFileError(sorted(faults, key=lambda fault: (fault.line, fault.column)))
+    return TaskFile(str(path), tasks, (*findings.notes, *_unseeded(tasks)))
+
+
+def _overrides(settings: LoadSettings) -> dict[str, Json]:
+    given = dict(settings.overrides)
+    if settings.trainer is not None:
+        given.setdefault("trainer", settings.trainer)
+    if any("\0" in text for text in (*given.values(), settings.output_base)):
+        raise UsageError("a NUL character can't stand in an option")
+    # NAME= means empty text, as in make; null must be asked for.
+    return {name: scalar(text) if text else "" for name, text in given.items()}
+
+
+def _output_base(given: str) -> str:
+    base = posixpath.normpath(given) if given else ""
+    if not base or base == ".." or base.startswith("../"):
+        raise UsageError(f"--output-base '{given}' lies outside of the project; write it as an absolute path")
+    return base
+
+
+def _document(path: Path, settings: LoadSettings, overrides: Mapping[str, Json]) -> Document:
+    file = settings.project / path
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(yamlfile.MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"can't read the task file {path}: {os.strerror(error.errno or 0)}") from None
+    if path.suffix == ".py":
+        source = pyfile.Source(str(path), file, content)
+        return pyfile.read(source, settings.python, settings.project, overrides)
+    return yamlfile.read(str(path), content)
+
+
+def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Task, ...]:
+    defaults, given = schema.read(document)
+    built = templates.build(defaults, given, findings)
+    if (most := sum(points.count(template) for template in built.values())) > schema.MOST_TASKS:
+        message = f"this makes {most:,} tasks; a task file makes at most {schema.MOST_TASKS:,}"
+        document.faults.append(document.fault(("tasks",), message, at_key=True))
+        return ()
+    is_whole = not document.faults and not findings.wrong
+    if is_whole:
+        _check_overrides(built.values(), setting.overrides)
+    laid = [
+        draft
+        for index, template in built.items()
+        for draft in expand.drafts(template, index, setting, findings)
+    ]
+    return tasklist.finish(laid, setting.project, findings, complete=is_whole and not findings.wrong)
+
+
+def _check_overrides(built: Iterable[Template], overrides: Mapping[str, Json]) -> None:
+    known = {name for template in built for name in points.params_of(template)}
+    for name in overrides:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UsageError(f"no task has a param '{name}'" + (f" ({hint})" if hint else ""))
+
+
+def _fault(document: Document, finding: Finding) -> Fault:
+    own = document.data["tasks"][finding.template]
+    path = ("tasks", finding.template, *finding.path)
+    if finding.path[0] not in own and finding.path[0] in document.data.get("defaults", {}):
+        path = ("defaults", *finding.path)
+    message = finding.message + (f", and {finding.more} more like this" if finding.more else "")
+    return document.fault(path, message, finding.hint, at_key=True)
+
+
+def _unseeded(tasks: Sequence[Task]) -> list[str]:
+    """NLPrompt and its kin seed nothing for `--seed 0`."""
+    found = [task.name for task in tasks if "--trainer" in task.command and _has(task.command, "--seed", "0")]
+    if not found:
+        return []
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return [f"--seed 0 means unseeded to this trainer, so results differ from run to run: {found[0]}{others}"]
+
+
+def _has(command: Sequence[str], option: str, value: str) -> bool:
+    return (option, value) in zip(command, command[1:], strict=False)
