@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from parallel_train.core import policy
@@ -37,6 +38,7 @@ class Scheduler:
     reporter: Reporter
     clock: Clock
     looked_at: float = 0.0
+    complaint: str = ""  # the last trouble that was said
 
     def run(self) -> int:
         """Until there is nothing left to do here; the exit code."""
@@ -44,7 +46,8 @@ class Scheduler:
         try:
             return self._loop()
         finally:
-            self.queue.leave()
+            with suppress(OSError):  # the record of a worker that lives no more counts for nobody
+                self.queue.leave()
             self.runner.close()
 
     def _loop(self) -> int:
@@ -54,12 +57,11 @@ class Scheduler:
             for decision in decisions:
                 if isinstance(decision, Leave):
                     for task in decision.stuck:
-                        self._take(
-                            [Warned(f"stuck: {task} waits for something that can't come [this is a bug]")]
-                        )
+                        self._take([Warned(f"stuck: {task} waits for something that can't come [this is a bug]")])
                     self.reporter.close(self.situation, decision.exit_code)
                     return decision.exit_code
-                self._take(self._act(decision))
+                if not self._act(decision):
+                    break
             if not decisions:
                 self._take(self.runner.wait(self._patience(now)))
             self._look_around()
@@ -77,24 +79,37 @@ class Scheduler:
         now = self.clock.monotonic()
         if now - self.looked_at >= policy.POLL:
             self.looked_at = now
-            if self.queue.has_company():
-                self._take(self.queue.changes(now))
+            try:
+                events = self.queue.changes(now) if self.queue.has_company() else []
+            except OSError as error:
+                self._complain(f"the queue can't be read: {error}; trying again")
+                return
+            self._take(events)
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:
             apply(self.situation, event)
             self.reporter.show(event, self.situation)
 
-    def _act(self, decision: Decision) -> Iterable[Event]:
-        """Do what was decided; what came of it. What the disk or the machine refuses is said and tried again later."""
+    def _complain(self, text: str) -> None:
+        """Say a trouble once, not once a second."""
+        if text != self.complaint:
+            self.complaint = text
+            self._take([Warned(text)])
+
+    def _act(self, decision: Decision) -> bool:
+        """Do what was decided; whether it was done. What disk or machine refuse is said and tried again later."""
         try:
-            return self._do(decision)
+            events = self._do(decision)
         except OSError as error:
+            if not isinstance(decision, Launch):
+                self._complain(f"{type(decision).__name__}: {error}; trying again")
+                self._take(self.runner.wait(policy.POLL))
+                return False
             now = self.clock.monotonic()
-            if isinstance(decision, Launch):
-                return [Refused(decision.task.id, decision.attempt, "trouble", now, text=str(error))]
-            self.runner.wait(policy.POLL)
-            return [Warned(f"{type(decision).__name__}: {error}; trying again")]
+            events = [Refused(decision.task.id, decision.attempt, "trouble", now, text=str(error))]
+        self._take(events)
+        return True
 
     def _do(self, decision: Decision) -> Iterable[Event]:
         now = self.clock.monotonic()

@@ -10,7 +10,7 @@ from typing import cast
 
 from parallel_train.core import situation as situations
 from parallel_train.core.events import Ended, Event, OutputFound
-from parallel_train.core.facts import End, Lost, Owner, OutputState, verdict
+from parallel_train.core.facts import End, Lost, OutputState, Owner, verdict
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Line
@@ -38,15 +38,15 @@ def existing_queue(project: Path) -> Path:
     raise UsageError(f"no queue in {project}: nothing was run here yet (parallel-train starts a run)")
 
 
-def known_tasks(folder: Path, source: str | None = None, *, everything: bool = False) -> tuple[Task, ...]:
-    """The tasks that hold in a queue: the newest submission of each task file (or of `source` alone).
+def known_tasks(folder: Path, file: str | None = None, *, everything: bool = False) -> tuple[Task, ...]:
+    """The tasks that hold in a queue, in their newest wording: those of each task file, or of `file` alone.
 
     With `everything` also tasks that their file names no longer. In the order of their numbers.
     """
     known = submissions.read_all(folder / "tasks")
     if not everything:
         known = list(submissions.newest(known).values())
-    found = {t.id: t for s in known if source in {None, s.source} for t in s.tasks}
+    found = {t.id: t for s in known for t in s.tasks if file in {None, t.source}}
     return tuple(sorted(found.values(), key=lambda task: task.number))
 
 

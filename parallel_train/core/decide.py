@@ -9,7 +9,7 @@ from parallel_train.core import policy
 from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, Reclaim, Stop, Watch
 from parallel_train.core.facts import Claim
 from parallel_train.core.situation import Key, Situation
-from parallel_train.core.state import Ended, Line
+from parallel_train.core.state import Ended, Line, Running, State, Waiting
 
 DRAIN, STOP, KILL = 1, 2, 3  # what the first, second and third Ctrl-C ask for
 
@@ -98,7 +98,7 @@ def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
         need = s.lines[name]
         deciding = need.state.attempt if isinstance(need.state, Ended) else 0
         needs[name] = NeedSeen(need.round, deciding, need.next_attempt - 1)
-    return Launch(line.task, line.next_attempt, line.round, needs, tuple(slots), line.is_aside_due)
+    return Launch(line.task, line.next_attempt, line.round, needs, tuple(slots), line.aside_due)
 
 
 def _leave(s: Situation) -> list[Decision]:
@@ -122,4 +122,11 @@ def exit_code(s: Situation) -> int:
 
 def _is_stuck(s: Situation) -> bool:
     """Open tasks, but nothing runs, is ready or comes due: only a bug can bring this about."""
-    return not (s.ready or s.ready_cpu or s.delayed or s.to_open or s.mine or any(True for _ in s.running()))
+    if s.ready or s.ready_cpu or s.delayed or s.to_open or s.mine:
+        return False
+    return not any(_can_move(s.lines[name].state) for name in s.open)
+
+
+def _can_move(state: State) -> bool:
+    """Whether something that runs now, here or elsewhere, will change it."""
+    return isinstance(state, Running) or (isinstance(state, Waiting) and state.why == "readers")

@@ -152,7 +152,7 @@ class Launch:
     round: int
     needs: Mapping[str, NeedSeen]
     slots: tuple[str, ...]
-    aside: bool  # whether the old output is put aside first
+    aside: int  # the round for which the old output is put aside first, 0: for none
 
 
 @dataclass(frozen=True, slots=True)

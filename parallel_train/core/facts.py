@@ -116,6 +116,11 @@ class Attempt:
     def is_started(self) -> bool:
         return self.end is None or not isinstance(self.end.outcome, NotStarted)
 
+    @property
+    def has_run(self) -> bool:
+        """Whether its command was surely executed (or is about to be)."""
+        return self.end is None or not isinstance(self.end.outcome, (NotStarted, Lost))
+
 
 def verdict(end: End) -> Verdict:
     """What an end means for its task. `free` costs nothing: the task is ready again."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from parallel_train.core.placeholders import Text
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from parallel_train.core.placeholders import Text
 
 _LONGEST_NAME = 255
 
@@ -13,8 +16,8 @@ _LONGEST_NAME = 255
 def settle(promised: Text, filled: str) -> str:
     """The output in its one spelling, relative to the project unless absolute.
 
-    `promised` is the text as written and `filled` the same with its values. Raises ValueError, with a sentence,
-    for one that leaves the project or that a value leads astray.
+    `promised` is the text as written and `filled` the same with its values. Raises ValueError, with a
+    sentence, for one that leaves the project or that a value leads astray.
     """
     if filled.startswith("~"):
         raise ValueError(f"'{filled}' would be a folder named '~'; write the home folder in full")
@@ -29,9 +32,7 @@ def settle(promised: Text, filled: str) -> str:
     # Two leading slashes survive normpath; here they mean nothing.
     path = "/" + path.lstrip("/") if path.startswith("/") else path
     if path in {".", "/"}:
-        raise ValueError(
-            "the output can't be the project folder itself" if path == "." else "'/' is no output"
-        )
+        raise ValueError("the output can't be the project folder itself" if path == "." else "'/' is no output")
     if path == ".." or path.startswith("../"):
         raise ValueError(f"'{path}' lies outside of the project; write such an output as an absolute path")
     if path.split("/", 1)[0] == ".parallel-train":
@@ -40,9 +41,7 @@ def settle(promised: Text, filled: str) -> str:
 
 
 def _may_be_absolute(promised: Text) -> bool:
-    return promised.literals[0].startswith("/") or (
-        not promised.literals[0] and promised.names[:1] == ("output_base",)
-    )
+    return promised.literals[0].startswith("/") or (not promised.literals[0] and promised.names[:1] == ("output_base",))
 
 
 def _own_climbs(promised: Text) -> int:
@@ -61,9 +60,7 @@ def seen_from(cwd: str, path: str, project: str) -> str:
 
 def clashes(outputs: Iterable[tuple[int, str]], project: str) -> Iterator[tuple[int, int]]:
     """Pairs of tasks, the later one first, where one's output is the other's or lies inside it."""
-    placed = sorted(
-        (posixpath.normpath(posixpath.join(project, path)).split("/"), index) for index, path in outputs
-    )
+    placed = sorted((posixpath.normpath(posixpath.join(project, path)).split("/"), index) for index, path in outputs)
     folder: tuple[list[str], int] | None = None
     for path, index in placed:
         if folder and path[: len(folder[0])] == folder[0]:

@@ -1,17 +1,20 @@
 """`{name}` in a text of a task file. A text is cut once, and filled once for each task.
 
-What is filled in is never read again: a value that holds `{x}` stays as it is. `{{name}}` means the text `{name}`;
-any other brace is a brace, so that JSON in an argument survives.
+What is filled in is never read again: a value that holds `{x}` stays as it is. `{{name}}` means the text
+`{name}`; any other brace is a brace, so that JSON in an argument survives.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from parallel_train.core.task import Json, late
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
 _MARK = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
@@ -42,6 +45,8 @@ class Text:
 
 def cut(text: str, *, late_allowed: bool = False, shell: bool = False) -> Text:
     """`text` ready to be filled. Where late values may stand they become marks now; a launch fills those."""
+    if "{" not in text:
+        return Text((text,))
     literals, names, end = [""], [], 0
     for mark in (_SHELL_MARK if shell else _MARK).finditer(text):
         literals[-1] += text[end : mark.start()]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 from parallel_train.core.graph import did_you_mean
 from parallel_train.core.placeholders import RESERVED, is_name
 from parallel_train.core.task import Json
-from parallel_train.core.template import Findings, Path, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from parallel_train.core.template import Findings, Path, Template
 
 Point = dict[str, Json]
 
@@ -54,19 +58,11 @@ def check(template: Template, number: int, findings: Findings) -> bool:
 
 def _check_lists(template: Template, number: int, findings: Findings) -> None:
     axes = template.matrix.axes if template.matrix else {}
+    _check_seeds_and_zip(template, number, findings)
     for key, lists in (("matrix", axes), ("zip", template.zipped)):
         for name, values in lists.items():
             if not values:
                 findings.add(number, (key, name), f"'{name}' has no values")
-    for name in template.zipped:
-        if name in axes:
-            findings.add(number, ("zip", name), f"'{name}' is in matrix and in zip")
-    if template.seeds is not None and ("seed" in axes or "seed" in template.zipped):
-        findings.add(number, ("seeds",), "'seed' is given by seeds and by matrix or zip")
-    lengths = {name: len(values) for name, values in template.zipped.items()}
-    if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        findings.add(number, ("zip",), f"the lists of zip differ in length: {said}")
     for index, entry in enumerate(template.matrix.exclude if template.matrix else ()):
         for name in entry:
             if name not in axes:
@@ -74,28 +70,24 @@ def _check_lists(template: Template, number: int, findings: Findings) -> None:
                 findings.add(number, path, f"'{name}' is not in the matrix", did_you_mean(name, axes))
 
 
-def points(template: Template, overrides: Mapping[str, Json]) -> Iterator[Point]:
+def _check_seeds_and_zip(template: Template, number: int, findings: Findings) -> None:
+    axes = template.matrix.axes if template.matrix else {}
+    for name in axes.keys() & template.zipped.keys():
+        findings.add(number, ("zip", name), f"'{name}' is in matrix and in zip")
+    if template.seeds is not None and ("seed" in axes or "seed" in template.zipped):
+        findings.add(number, ("seeds",), "'seed' is given by seeds and by matrix or zip")
+    lengths = {name: len(values) for name, values in template.zipped.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        findings.add(number, ("zip",), f"the lists of zip differ in length: {said}")
+
+
+def points(template: Template) -> Iterator[Point]:
     """The points of a template that passed `check`: first key slowest, seeds fastest."""
-    zipped = [
-        dict(zip(template.zipped, row, strict=True)) for row in zip(*template.zipped.values(), strict=True)
-    ]
+    zipped = [dict(zip(template.zipped, row, strict=True)) for row in zip(*template.zipped.values(), strict=True)]
     seeds = [{"seed": seed} for seed in template.seeds or ()]
     rows = _rows(template)
-    laid = ({**template.params, **a, **b, **c} for a, b, c in product(rows, zipped or [{}], seeds or [{}]))
-    if overrides.keys().isdisjoint(params_of(template)):
-        return laid
-    return _overridden(laid, overrides)
-
-
-def _overridden(laid: Iterable[Point], overrides: Mapping[str, Json]) -> Iterator[Point]:
-    # A grid over an overridden param falls together: equal points are one task.
-    seen = set()
-    for point in laid:
-        point |= {name: value for name, value in overrides.items() if name in point}
-        key = repr(sorted(point.items()))
-        if key not in seen:
-            seen.add(key)
-            yield point
+    return ({**template.params, **a, **b, **c} for a, b, c in product(rows, zipped or [{}], seeds or [{}]))
 
 
 def _rows(template: Template) -> Sequence[Point]:
@@ -126,14 +118,14 @@ def idle_excludes(template: Template) -> list[int]:
     return [
         index
         for index, entry in enumerate(matrix.exclude)
-        if not all(any(_same(value, v) for v in matrix.axes[name]) for name, value in entry.items())
+        if not all(any(same(value, v) for v in matrix.axes[name]) for name, value in entry.items())
     ]
 
 
 def _fits(entry: Mapping[str, Json], row: Point) -> bool:
-    return all(_same(value, row[name]) for name, value in entry.items())
+    return all(same(value, row[name]) for name, value in entry.items())
 
 
-def _same(one: Json, other: Json) -> bool:
+def same(one: Json, other: Json) -> bool:
     # Python holds True and 1 for equal; a task file does not.
     return isinstance(one, bool) == isinstance(other, bool) and one == other

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from parallel_train.core import policy
 from parallel_train.core.events import (
     Claimed,
-    Ended as AttemptEnded,
     Event,
     Interrupted,
     Launched,
@@ -24,7 +23,10 @@ from parallel_train.core.events import (
     Vanished,
     Watched,
 )
-from parallel_train.core.facts import Attempt, Claim, Round, verdict
+from parallel_train.core.events import (
+    Ended as AttemptEnded,
+)
+from parallel_train.core.facts import Attempt, Claim, NotStarted, Round, verdict
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Ready, Running, State, Waiting, derive
 from parallel_train.core.task import Task
@@ -63,14 +65,10 @@ class Situation:
     # What this process does and knows, no records:
     asked: dict[str, int] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)  # tasks whose round this run has opened already
-    mine: dict[tuple[str, int], Claim | None] = field(
-        default_factory=dict
-    )  # attempts this worker answers for
+    mine: dict[tuple[str, int], Claim | None] = field(default_factory=dict)  # attempts this worker answers for
     unwatched: dict[tuple[str, int], Claim] = field(default_factory=dict)
     vanished: dict[tuple[str, int], bool] = field(default_factory=dict)  # dead without an end -> by a reboot
-    told: dict[tuple[str, int], int] = field(
-        default_factory=dict
-    )  # the level at which an attempt was stopped
+    told: dict[tuple[str, int], int] = field(default_factory=dict)  # the level at which an attempt was stopped
     failures: int = 0  # of selected tasks, as this run saw them happen
     stopping: int = 0
     exit_code: int = 0
@@ -112,6 +110,13 @@ def load(situation: Situation, tasks: Iterable[Task]) -> None:
     for line in situation.lines.values():
         for need in line.task.needs:
             situation.dependents.setdefault(need, []).append(line.task.id)
+
+
+def begin(s: Situation, wishes: Wishes) -> None:
+    """Take up what a run was asked for."""
+    s.wishes = wishes
+    s.asked = dict(wishes.asked)
+    rebuild(s)
 
 
 def apply(situation: Situation, event: Event) -> None:
@@ -183,9 +188,7 @@ def _on_round_opened(s: Situation, opened: Round, ours: bool) -> Iterable[str]:
         line.rounds += (opened,)
     if ours:
         s.opened.add(opened.task)
-    elif s.asked.get(opened.task) == opened.number and not (
-        opened.aside and opened.identity == line.task.identity
-    ):
+    elif s.asked.get(opened.task) == opened.number and not (opened.aside and opened.identity == line.task.identity):
         s.asked[opened.task] += 1  # somebody else's round, of another kind: ask for the next
     return [opened.task]
 
@@ -205,20 +208,29 @@ def _on_claimed(s: Situation, event: Claimed) -> Iterable[str]:
     key = (claim.task, claim.attempt)
     line.attempts += (Attempt(claim),)
     line.launching = 0
+    is_ours = claim.owner.worker == s.wishes.worker
+    if key in s.mine and not is_ours:  # another worker was faster: our shim will be refused
+        del s.mine[key]
+        s.pool.release(key)
     if event.is_here:
         s.pool.hold(claim.slots, key)
     if key not in s.mine:
         s.unwatched[key] = claim
-    if key in s.mine or event.orphan or claim.owner.worker == s.wishes.worker:
+    if is_ours or event.orphan:
         s.mine[key] = claim
     return [claim.task]
 
 
 def _on_refused(s: Situation, event: Refused) -> Iterable[str]:
     key = (event.task, event.attempt)
-    s.mine.pop(key, None)
-    s.pool.release(key)
-    s.lines[event.task].launching = 0
+    line = s.lines[event.task]
+    claim = s.mine.get(key)
+    if line.launching == event.attempt:
+        s.mine.pop(key, None)
+        s.pool.release(key)
+        line.launching = 0
+    elif claim is not None:  # it has claimed, and died before it said so
+        s.unwatched[key] = claim
     match event.why:
         case "busy":
             s.pool.avoid(event.slots, event.at + policy.SLOT_PROBE)
@@ -233,6 +245,8 @@ def _on_ended(s: Situation, event: AttemptEnded) -> Iterable[str]:
     end = event.end
     key = (end.task, end.attempt)
     line = s.lines.get(end.task)
+    if key in s.mine and isinstance(end.outcome, NotStarted):
+        s.is_behind = True  # its shim saw something that we did not
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
     s.pool.release(key)
@@ -269,9 +283,7 @@ def _refresh(s: Situation, tasks: Iterable[str]) -> None:
             if name_of(line.state) == "failed" and isinstance(before[0], Running):
                 s.failures += name in s.wishes.selection
             if before != (line.state, name in s.to_open):
-                following.update(
-                    dict.fromkeys(_affected(s, line, was_running=isinstance(before[0], Running)))
-                )
+                following.update(dict.fromkeys(_affected(s, line, was_running=isinstance(before[0], Running))))
         wave = following
 
 
@@ -310,18 +322,14 @@ def _wish(s: Situation, line: Line) -> OpenRound | None:
     number = line.round + 1
     if task.id in s.asked and not isinstance(state, Running):
         if s.asked[task.id] >= number:
-            return OpenRound(
-                Round(task.id, number, task.identity, "asked for", aside=True, by=s.wishes.worker)
-            )
+            return OpenRound(Round(task.id, number, task.identity, "asked for", aside=True, by=s.wishes.worker))
         return None
     if not isinstance(state, Ended):
         return None
     if state.stale:
         return OpenRound(Round(task.id, number, task.identity, state.stale, aside=True, by=s.wishes.worker))
     if state.ending == "failed" and s.wishes.repeat_failed:
-        return OpenRound(
-            Round(task.id, number, task.identity, "failed before", aside=False, by=s.wishes.worker)
-        )
+        return OpenRound(Round(task.id, number, task.identity, "failed before", aside=False, by=s.wishes.worker))
     return None
 
 

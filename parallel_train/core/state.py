@@ -90,10 +90,17 @@ class Line:
         return not self.rounds and not any(a.is_started for a in self.attempts)
 
     @property
+    def aside_due(self) -> int:
+        """The newest round since the last attempt that ran which puts the old output aside; 0: none.
+
+        A lost attempt may have died before it did so: the folder of that round says whether it did.
+        """
+        last = max((a.claim.round for a in self.attempts if a.has_run), default=0)
+        return max((r.number for r in self.rounds if r.aside and r.number > last), default=0)
+
+    @property
     def is_aside_due(self) -> bool:
-        """Whether any round since the last started attempt's puts the old output aside."""
-        last = max((a.claim.round for a in self.attempts if a.is_started), default=0)
-        return any(r.aside for r in self.rounds if r.number > last)
+        return self.aside_due > 0
 
 
 def count(line: Line, wanted: Verdict) -> int:
@@ -101,9 +108,7 @@ def count(line: Line, wanted: Verdict) -> int:
     return sum(1 for a in line.tries if a.end is not None and verdict(a.end) == wanted)
 
 
-def derive(
-    line: Line, lines: Mapping[str, Line], to_open: Mapping[str, object], readers: tuple[str, ...]
-) -> State:
+def derive(line: Line, lines: Mapping[str, Line], to_open: Mapping[str, object], readers: tuple[str, ...]) -> State:
     """The state of `line`, from its records and those of its needs in `lines`.
 
     `to_open` holds the tasks whose next round this run is about to open: what depends on them waits.
@@ -114,9 +119,7 @@ def derive(
     if line.attempts and line.attempts[-1].end is None:
         return Running(line.attempts[-1].number)
     needs = line.task.needs
-    for name in reversed(
-        needs
-    ):  # the last one is likely to be open longest: one look is enough for most events
+    for name in reversed(needs):  # the last one is likely to be open longest: one look is enough for most events
         if name in to_open or not isinstance(lines[name].state, Ended):
             return Waiting((name,))
     made_from: dict[str, int] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, fields
-from typing import Any, Dict, List, Sequence  # noqa: UP035 - Python 3.8
+from typing import Any, Dict, List, Sequence
 
 # The guide's order puts `shots`, which has a default, before fields that have none.
 _REQUIRED: Any = None
@@ -93,10 +93,7 @@ def _rate(value: Any) -> float:
 
 
 def _folder(rate: str) -> str:
-    return (
-        "{output_base}/{dataset}/{trainer}/{cfg}_{shots}shots/"
-        f"noise_{{noise_type}}_{rate}/seed{{seed}}"
-    )
+    return f"{{output_base}}/{{dataset}}/{{trainer}}/{{cfg}}_{{shots}}shots/noise_{{noise_type}}_{rate}/seed{{seed}}"
 
 
 def name_template(configs: Sequence[TaskConfig]) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from parallel_train.core import outputs
-from parallel_train.core.expand import Draft, Need
 from parallel_train.core.graph import CycleError, did_you_mean, order
 from parallel_train.core.placeholders import written
 from parallel_train.core.task import Json, Task, task_id
-from parallel_train.core.template import Findings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parallel_train.core.expand import Draft, Need
+    from parallel_train.core.template import Findings
 
 _LONGEST_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -31,42 +35,43 @@ def finish(drafts: Sequence[Draft], project: str, findings: Findings, *, complet
     if not complete or findings.wrong:
         return ()
     names = _names(drafts)
-    needs = _Matcher(drafts, names, findings).needs()
+    needs = dict(enumerate(_Matcher(drafts, names, findings).needs()))
     if findings.wrong:
         return ()
     try:
-        turn = order(dict(enumerate(needs)))
+        turn = order(needs)
     except CycleError as error:
         path = [int(str(index)) for index in error.path]
         said = " -> ".join(names[index] for index in path)
         findings.add(drafts[path[0]].template, ("needs",), f"the needs go round in a circle: {said}")
         return ()
-    return _with_ids(drafts, names, needs, turn, findings)
+    tasks = _with_ids(drafts, names, {index: needs[index] for index in turn})
+    _check_ids(tasks, drafts, findings)
+    return tasks
 
 
-def _with_ids(
-    drafts: Sequence[Draft],
-    names: Sequence[str],
-    needs: Sequence[Sequence[int]],
-    turn: Sequence[int],
-    findings: Findings,
-) -> tuple[Task, ...]:
+def _with_ids(drafts: Sequence[Draft], names: Sequence[str], needs: Mapping[int, Sequence[int]]) -> tuple[Task, ...]:
+    """`needs` stands in an order that puts needs first: an id may depend on theirs."""
     done: dict[int, Task] = {}
-    by_id: dict[str, int] = {}
     # Many tasks often need the same many: they share one tuple.
     shared: dict[tuple[int, ...], tuple[str, ...]] = {}
-    for index in turn:
-        key = tuple(needs[index])
+    for index, its in needs.items():
+        key = tuple(its)
         if key not in shared:
             shared[key] = tuple(done[need].id for need in key)
-        task = replace(drafts[index].task, name=names[index], needs=shared[key])
-        done[index] = task = replace(task, id=task_id(task))
-        first = by_id.setdefault(task.id, index)
-        if first != index:
-            both = sorted((first, index))
-            message = f"'{names[both[0]]}' and '{names[both[1]]}' are the same command without an output"
-            findings.add(drafts[both[1]].template, ("command",), message, "give each an 'output:'")
+        task = drafts[index].task
+        own_id = task_id(task if task.output is not None else replace(task, needs=shared[key]))
+        done[index] = replace(task, name=names[index], needs=shared[key], id=own_id)
     return tuple(done[index] for index in range(len(drafts)))
+
+
+def _check_ids(tasks: Sequence[Task], drafts: Sequence[Draft], findings: Findings) -> None:
+    first: dict[str, Task] = {}
+    for task, draft in zip(tasks, drafts, strict=True):
+        other = first.setdefault(task.id, task)
+        if other is not task:
+            message = f"'{other.name}' and '{task.name}' are the same command without an output"
+            findings.add(draft.template, ("command",), message, "give each an 'output:'")
 
 
 def _check_names(drafts: Sequence[Draft], findings: Findings) -> None:
@@ -78,9 +83,7 @@ def _check_names(drafts: Sequence[Draft], findings: Findings) -> None:
         if _CONTROL.search(name):
             findings.add(draft.template, ("name",), f"a name holds a control character: {name!r}")
         if len(name.encode(errors="replace")) > _LONGEST_NAME:
-            findings.add(
-                draft.template, ("name",), f"a name is longer than {_LONGEST_NAME} bytes: '{name[:40]}…'"
-            )
+            findings.add(draft.template, ("name",), f"a name is longer than {_LONGEST_NAME} bytes: '{name[:40]}…'")
         if name and name in seen:
             hint = "names are unique in a file: add a param such as {seed}, or leave the name out"
             findings.add(draft.template, ("name",), f"two tasks are named '{name}'", hint)
@@ -152,7 +155,7 @@ def _part(name: str, value: Json) -> str:
 
 
 class _Matcher:
-    """Finds the tasks that a need means: the one of that name, else a stage's, else those that a glob fits."""
+    """The tasks that a need means: those of that name or stage, else those that a glob fits."""
 
     def __init__(self, drafts: Sequence[Draft], names: Sequence[str], findings: Findings) -> None:
         self.drafts, self.findings = drafts, findings
@@ -172,7 +175,8 @@ class _Matcher:
         for position, need in enumerate(draft.needs):
             matches = self._match(need)
             # A stage or a glob that takes in the task itself means the others; its own name means a circle.
-            others = [i for i in matches if i != index] if need.text not in self.by_name else matches
+            is_own_name = need.text in self.by_name and need.text not in self.by_stage
+            others = matches if is_own_name else [i for i in matches if i != index]
             if not others:
                 hint = did_you_mean(need.text, [*self.by_name, *self.by_stage])
                 path = ("needs", position)
@@ -181,10 +185,10 @@ class _Matcher:
         return list(found)
 
     def _match(self, need: Need) -> list[int]:
-        if need.text in self.by_name:
-            return [self.by_name[need.text]]
-        if need.text in self.by_stage or need.pattern is None:
-            return self.by_stage.get(need.text, [])
+        of_name = [self.by_name[need.text]] if need.text in self.by_name else []
+        of_stage = self.by_stage.get(need.text, [])
+        if of_name or of_stage or need.pattern is None:
+            return of_name + of_stage
         if need.pattern not in self.by_pattern:
             fits = re.compile(fnmatch.translate(need.pattern)).fullmatch
             self.by_pattern[need.pattern] = [i for name, i in self.by_name.items() if fits(name)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from parallel_train.core.task import DoneWhen, Json, Metric
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parallel_train.core.task import DoneWhen, Json, Metric
 
 Path = tuple["str | int", ...]
 
@@ -29,7 +32,7 @@ class Template:
     params: Mapping[str, Json] = field(default_factory=dict)
     matrix: Matrix | None = None
     zipped: Mapping[str, Sequence[Json]] = field(default_factory=dict)
-    seeds: Sequence[int] | None = None
+    seeds: Sequence[Json] | None = None
     output: str | None = None
     done_when: DoneWhen | None = None
     metrics: tuple[Metric, ...] = ()
@@ -56,7 +59,7 @@ class Setting:
 
 @dataclass(slots=True)
 class Finding:
-    """One thing that is wrong: in which template, at which keys. `more` counts its other tasks with the same."""
+    """One thing that is wrong: in which template, at which keys. `more` tasks have the same there."""
 
     template: int
     path: Path
@@ -67,14 +70,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong with a file's templates, one sentence per key, and what is worth a note."""
+    """What is wrong with a file's templates, one sentence per key and kind, and what is worth a note."""
 
-    wrong: dict[tuple[int, Path], Finding] = field(default_factory=dict)
+    wrong: dict[tuple[int, Path, str], Finding] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
 
-    def add(self, template: int, path: Path, message: str, hint: str = "") -> None:
+    def add(self, template: int, path: Path, message: str, hint: str = "", *, kind: str = "") -> None:
         """Of a template's many tasks the first says it; the others are counted."""
-        found = self.wrong.setdefault((template, path), Finding(template, path, message, hint, -1))
+        found = self.wrong.setdefault((template, path, kind), Finding(template, path, message, hint, -1))
         found.more += 1
 
     def note(self, text: str) -> None:

@@ -96,9 +96,7 @@ def task_of(data: Data) -> Task:
             "command": tuple(data["command"]),
             "inputs": tuple(data.get("inputs", ())),
             "needs": tuple(data.get("needs", ())),
-            "done_when": DoneWhen(tuple(done_when["files"]), done_when.get("contains"))
-            if done_when
-            else None,
+            "done_when": DoneWhen(tuple(done_when["files"]), done_when.get("contains")) if done_when else None,
             "metrics": tuple(Metric(**_known(Metric, m)) for m in data.get("metrics", ())),
         }
     )
@@ -110,9 +108,7 @@ _TASK_DEFAULTS = {f.name: getattr(Task(name="", command=()), f.name) for f in fi
 def task_data(task: Task) -> dict[str, Any]:
     """A task without what is as it would be by default."""
     found = {name: getattr(task, name) for name in _TASK_DEFAULTS}
-    kept = {
-        name: value for name, value in found.items() if value != _TASK_DEFAULTS[name] or name == "command"
-    }
+    kept = {name: value for name, value in found.items() if value != _TASK_DEFAULTS[name] or name == "command"}
     kept.setdefault("name", task.name)
     if task.done_when:
         kept["done_when"] = asdict(task.done_when)

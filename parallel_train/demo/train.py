@@ -90,9 +90,7 @@ def _prepare(root: Path, seed: int, config: Config, device: torch.device) -> tup
     return digits(images[train], noisy), digits(images[test], clean[test])
 
 
-def _fit(
-    train: Digits, test: Digits, *, config: Config, loss: Loss, output: Path
-) -> dict[str, float | int | str]:
+def _fit(train: Digits, test: Digits, *, config: Config, loss: Loss, output: Path) -> dict[str, float | int | str]:
     """Train for all epochs; keep the weights of the best one. Returns the last epoch's numbers.
 
     The best epoch is chosen by the test digits, so `accuracy`, of the last one, is the number to compare.
@@ -149,9 +147,7 @@ def _open_log(output: Path) -> None:
         to_file = logging.FileHandler(output / "log.txt", mode="w", encoding="utf-8")
     except OSError as error:
         raise DemoError(f"can't write to the output folder {output}: {error.strerror}") from error
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[to_file, logging.StreamHandler(sys.stdout)]
-    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[to_file, logging.StreamHandler(sys.stdout)])
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -166,9 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m parallel_train.demo.train",
         description="Train a small classifier on handwritten digits whose training labels are partly wrong.",
     )
-    parser.add_argument(
-        "--root", type=Path, default=Path(), help="data root; its digits.npz, if any, is read"
-    )
+    parser.add_argument("--root", type=Path, default=Path(), help="data root; its digits.npz, if any, is read")
     parser.add_argument("--seed", type=_seed, default=1, help="seeds the noise, the weights and the batches")
     parser.add_argument("--trainer", choices=TRAINERS, required=True, help="the loss to train with")
     parser.add_argument("--dataset-config-file", type=Path, required=True, help="YAML file")

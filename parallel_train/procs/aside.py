@@ -7,15 +7,15 @@ last name means that it was done. Standard library only, Python 3.8 and newer.
 from __future__ import annotations
 
 import os
-from typing import List
 
 from parallel_train.store import records
 
 
 def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
-    """Move `output` into `aside/<name>/` (`name` is task.round); that folder, or "" where nothing was there.
+    """Move `output` into `aside/<name>/` (`name` is task.round); that folder, empty where nothing was there.
 
-    A later attempt finishes what an earlier one began: a filled part is renamed, an empty one removed.
+    A later attempt finishes what an earlier one began: a filled part is renamed, an empty one removed. Once the
+    folder is there nothing is moved any more: what then lies in the output was made in that round.
     """
     base = _base(queue, output)
     final = os.path.join(base, name)
@@ -27,9 +27,11 @@ def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
             records.sync_folder(base)
             return final
         os.rmdir(part)
-    if not os.path.lexists(output):
-        return ""
     os.makedirs(base, mode=0o700, exist_ok=True)
+    if not os.path.lexists(output):
+        os.mkdir(final, 0o700)
+        records.sync_folder(base)
+        return final
     part = os.path.join(base, "%s.%d.part" % (name, attempt))
     os.mkdir(part, 0o700)
     os.rename(output, os.path.join(part, os.path.basename(output)))
@@ -48,7 +50,7 @@ def _base(queue: str, output: str) -> str:
     return os.path.join(place, ".parallel-train-aside")
 
 
-def _parts(base: str, name: str) -> List[str]:
+def _parts(base: str, name: str) -> list[str]:
     try:
         names = os.listdir(base)
     except FileNotFoundError:

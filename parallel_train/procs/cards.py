@@ -118,9 +118,7 @@ def _start(arguments: list[str]) -> subprocess.Popen[str]:
             start_new_session=True,  # Ctrl-C is not meant for it
         )
     except OSError as error:
-        raise ProviderError(
-            f"asking the NVIDIA driver failed: no process could be started: {error}"
-        ) from None
+        raise ProviderError(f"asking the NVIDIA driver failed: no process could be started: {error}") from None
 
 
 def _end(child: subprocess.Popen[str]) -> None:

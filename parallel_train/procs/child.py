@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import signal
-from typing import Any, Dict, List
+from typing import Any
 
 from parallel_train.procs import process
 
@@ -21,7 +21,7 @@ class StartError(Exception):
         self.code = code
 
 
-def start(order: Dict[str, Any], held: List[int], log: int, err: int) -> int:
+def start(order: dict[str, Any], held: list[int], log: int, err: int) -> int:
     """Fork and execute `order["argv"]`; its pid, once the command runs. Raises StartError."""
     environment = _environment(order)
     told, tell = os.pipe()
@@ -37,11 +37,11 @@ def start(order: Dict[str, Any], held: List[int], log: int, err: int) -> int:
         return pid
     os.waitpid(pid, 0)
     step, number = json.loads(failure)
-    text = "%s: %s" % (step, os.strerror(number))
+    text = f"{step}: {os.strerror(number)}"
     raise StartError(text, 127 if number == errno.ENOENT else 126)
 
 
-def _environment(order: Dict[str, Any]) -> Dict[str, str]:
+def _environment(order: dict[str, Any]) -> dict[str, str]:
     """This process's environment with the task's laid over it; secrets are looked up only now."""
     environment = dict(os.environ)
     environment.update(order["env"])
@@ -50,12 +50,12 @@ def _environment(order: Dict[str, Any]) -> Dict[str, str]:
         if value.startswith(SECRET):
             wanted = value[len(SECRET) :]
             if wanted not in os.environ:
-                raise StartError("%s: %s is not set in the worker's environment" % (name, wanted), 126)
+                raise StartError(f"{name}: {wanted} is not set in the worker's environment", 126)
             environment[name] = os.environ[wanted]
     return environment
 
 
-def _become(order: Dict[str, Any], environment: Dict[str, str], shim: int, files: Any, tell: int) -> None:
+def _become(order: dict[str, Any], environment: dict[str, str], shim: int, files: Any, tell: int) -> None:
     """In the child: turn into the command, or tell why not. Never returns."""
     held, log, err = files
     step = "could not be set up"
@@ -78,9 +78,9 @@ def _become(order: Dict[str, Any], environment: Dict[str, str], shim: int, files
         ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
-        step = "folder %s" % order["cwd"]
+        step = "folder {}".format(order["cwd"])
         os.chdir(order["cwd"])
-        step = "command %s" % order["argv"][0]
+        step = "command {}".format(order["argv"][0])
         os.execvpe(order["argv"][0], order["argv"], environment)
     except OSError as error:
         os.write(tell, json.dumps([step, error.errno]).encode())

@@ -234,9 +234,7 @@ def _explicit(spec: str, host: Host) -> Choice:
         # Much code calls int() on it: an id only where the user wrote one.
         devices.append(pick.device(str(pick.card.index) if item.isdecimal() else pick.uuid))
     taken = {pick.card.index: _others(pick.card, host) for pick in picks if not pick.part}
-    told = (
-        f"GPU {index}: {who}; used all the same, since you named it" for index, who in taken.items() if who
-    )
+    told = (f"GPU {index}: {who}; used all the same, since you named it" for index, who in taken.items() if who)
     return Choice(tuple(devices), (*told, *_about_mig(picks)), host.provider)
 
 

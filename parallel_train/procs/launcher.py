@@ -15,12 +15,12 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any, Dict, Optional, Set
+from typing import Any
 
 LENGTH = struct.Struct("!I")
 
 
-def receive(connection: socket.socket) -> Optional[Dict[str, Any]]:
+def receive(connection: socket.socket) -> dict[str, Any] | None:
     """The next message, or None once the other side is gone."""
     head = _exactly(connection, LENGTH.size)
     if head is None:
@@ -29,7 +29,7 @@ def receive(connection: socket.socket) -> Optional[Dict[str, Any]]:
     return None if body is None else json.loads(body)
 
 
-def _exactly(connection: socket.socket, size: int) -> Optional[bytes]:
+def _exactly(connection: socket.socket, size: int) -> bytes | None:
     data = b""
     while len(data) < size:
         try:
@@ -45,7 +45,7 @@ def _exactly(connection: socket.socket, size: int) -> Optional[bytes]:
 class Launcher:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.shims = set()  # type: Set[int]
+        self.shims: set[int] = set()
         self.is_sweeping = False
 
     def serve(self) -> None:
@@ -67,12 +67,12 @@ class Launcher:
                     return
                 self.answer(order)
 
-    def answer(self, order: Dict[str, Any]) -> None:
+    def answer(self, order: dict[str, Any]) -> None:
         """Fork a shim for `order`; send its pid with a pidfd and the pipe on which it reports."""
         from parallel_train.procs import process  # noqa: PLC0415  its path is known only at run time
 
         heard, hears = os.pipe()
-        reply = {"task": order["task"], "attempt": order["attempt"]}  # type: Dict[str, Any]
+        reply: dict[str, Any] = {"task": order["task"], "attempt": order["attempt"]}
         descriptors = []
         try:
             pid = os.fork()
@@ -84,9 +84,7 @@ class Launcher:
         except OSError as error:
             reply["error"] = str(error)
         data = json.dumps(reply).encode()
-        handed = (
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        )
+        handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
             self.connection.sendmsg([LENGTH.pack(len(data)) + data], handed)
         except OSError:
@@ -94,7 +92,7 @@ class Launcher:
         for descriptor in {*descriptors, heard, hears}:
             os.close(descriptor)
 
-    def become_shim(self, order: Dict[str, Any], hears: int, heard: int) -> None:
+    def become_shim(self, order: dict[str, Any], hears: int, heard: int) -> None:
         """In the child: run the shim. Never returns."""
         from parallel_train.procs import shim  # noqa: PLC0415
 
@@ -139,7 +137,7 @@ class Launcher:
         return bool(left)
 
 
-def _tell(descriptor: int, message: Dict[str, Any]) -> None:
+def _tell(descriptor: int, message: dict[str, Any]) -> None:
     try:
         os.write(descriptor, json.dumps(message).encode() + b"\n")
     except OSError:
@@ -149,11 +147,12 @@ def _tell(descriptor: int, message: Dict[str, Any]) -> None:
 def main() -> None:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.path.append(package)
-    sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
-    from parallel_train.procs import process, shim  # noqa: F401, PLC0415  loaded before the first fork
+    from parallel_train.procs import process, shim  # noqa: PLC0415  loaded before the first fork
 
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # Blocked too, and so in each fork from its first instant: a stop that comes before the shim listens is kept.
+    signal.pthread_sigmask(signal.SIG_BLOCK, shim.SIGNALS - {signal.SIGCHLD})
     os.setsid()
     process.become_subreaper()
     connection = socket.socket(fileno=int(sys.argv[1]))

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import time
-from typing import Any, Dict, Optional
+from typing import Any
 
 _INHERITED_FROM = 101  # above the descriptors that scripts use by number
 _PATIENCE = 0.05  # seconds: another worker's look at a lock takes it for a moment
@@ -25,11 +25,11 @@ def folder() -> str:
         pass
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PermissionError("%s is not a folder of yours alone: move it away" % path)
+        raise PermissionError(f"{path} is not a folder of yours alone: move it away")
     return path
 
 
-def take(name: str) -> Optional[int]:
+def take(name: str) -> int | None:
     """A descriptor that holds the lock `name`, or None where somebody else does."""
     path = os.path.join(folder(), name)
     until = time.monotonic() + _PATIENCE
@@ -73,7 +73,7 @@ def is_held(name: str) -> bool:
     return False
 
 
-def holder(descriptor: int) -> Dict[str, Any]:
+def holder(descriptor: int) -> dict[str, Any]:
     """Who wrote itself into the lock and did not take its name out again; empty where nobody."""
     try:
         found = json.loads(os.pread(descriptor, 65536, 0) or b"{}")
@@ -82,7 +82,7 @@ def holder(descriptor: int) -> Dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def sign(descriptor: int, who: Dict[str, Any]) -> None:
+def sign(descriptor: int, who: dict[str, Any]) -> None:
     """Write into the lock who holds it; an empty `who` takes the name out."""
     os.ftruncate(descriptor, 0)
     if who:

@@ -104,9 +104,7 @@ def _mig(nvml: ModuleType, handle: Any) -> list[str]:
     if mode is None or not mode[0]:
         return []
     places = range(_unless_refused(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
-    parts = [
-        _unless_refused(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places
-    ]
+    parts = [_unless_refused(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places]
     return [nvml.nvmlDeviceGetUUID(part) for part in parts if part is not None]
 
 

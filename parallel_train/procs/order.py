@@ -30,6 +30,7 @@ class Surroundings:
     late: Mapping[str, str] = field(default_factory=dict)  # see core.task.fill
     threads: int = 1  # the cap for one task
     umask: int = 0o022  # the user's
+    grace: float = 10.0  # seconds between INT, TERM and KILL
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
@@ -51,11 +52,11 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
         "argv": command(task, around.late),
         "cwd": str(around.project / fill(task.cwd, around.late)),
         "env": {
-            **environment(task, around),
             **_for_attempt(launch, devices),
-            **{name: fill(value, around.late) for name, value in task.env.items()},
+            **plain_environment(task, around),
         },
         "umask": around.umask,
+        "grace": around.grace,
         "log": str(Path(around.log_dir) / log_stem(task, devices, launch.attempt, stamp)),
         "output": str(around.project / task.output) if task.output else None,
         "done_when": _done_when(task, around.project),
@@ -85,6 +86,11 @@ def environment(task: Task, around: Surroundings) -> dict[str, str]:
         if metric.file:
             found["PARALLEL_TRAIN_METRICS_FILE"] = str(around.project / metric.file)
     return found
+
+
+def plain_environment(task: Task, around: Surroundings) -> dict[str, str]:
+    """What a task gets from us and from its file, for people: the slot's part is known only at launch."""
+    return {**environment(task, around), **{name: fill(value, around.late) for name, value in task.env.items()}}
 
 
 def _for_attempt(launch: Launch, devices: Sequence[Device]) -> dict[str, str]:

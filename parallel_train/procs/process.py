@@ -10,7 +10,7 @@ import os
 import platform
 import signal
 import time
-from typing import Dict, Iterator, List, Optional, Set, Tuple
+from typing import Iterator
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -61,7 +61,7 @@ def pid_namespace() -> str:
         return ""
 
 
-def this_process(worker: str) -> Dict[str, object]:
+def this_process(worker: str) -> dict[str, object]:
     """Who this process is, as a claim records it."""
     pid = os.getpid()
     return {
@@ -86,7 +86,7 @@ def open_pidfd(pid: int) -> int:
     return descriptor
 
 
-def open_proven(pid: int, start: int) -> Optional[int]:
+def open_proven(pid: int, start: int) -> int | None:
     """A pidfd of the process that had `pid` and started at `start`; None where it lives no more."""
     try:
         descriptor = open_pidfd(pid)
@@ -116,11 +116,11 @@ def signal_proven(pid: int, start: int, number: int) -> bool:
     return True
 
 
-def all_pids() -> List[int]:
+def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def parents() -> Iterator[Tuple[int, int]]:
+def parents() -> Iterator[tuple[int, int]]:
     """(pid, parent) of every process that can be seen."""
     for pid in all_pids():
         text = _read("/proc/%d/stat" % pid)
@@ -129,15 +129,24 @@ def parents() -> Iterator[Tuple[int, int]]:
             yield pid, int(fields[1])
 
 
-def descendants(root: int) -> List[int]:
+def descendants(root: int) -> list[int]:
     """Every living descendant of `root`, children before grandchildren."""
-    children: Dict[int, List[int]] = {}
+    children: dict[int, list[int]] = {}
     for pid, parent in parents():
         children.setdefault(parent, []).append(pid)
     found = list(children.get(root, ()))
     for pid in found:  # grows while it is walked
         found.extend(children.get(pid, ()))
     return found
+
+
+def is_attempt(pid: int) -> bool:
+    """Whether `pid` belongs to some attempt of this user's, in whichever queue."""
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            return any(line.startswith(b"PARALLEL_TRAIN_COOKIE=") for line in file.read().split(b"\0"))
+    except OSError:
+        return False
 
 
 def _carries(pid: int, cookie: str) -> bool:
@@ -150,7 +159,7 @@ def _carries(pid: int, cookie: str) -> bool:
 
 def kill_carriers(cookie: str) -> int:
     """SIGKILL every process that carries `cookie` in its environment, until none is left; how many there were."""
-    killed = set()  # type: Set[Tuple[int, int]]
+    killed: set[tuple[int, int]] = set()
     for _ in range(100):
         found = [pid for pid in all_pids() if _carries(pid, cookie) and start_time(pid)]
         if not found:

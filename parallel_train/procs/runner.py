@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import selectors
@@ -14,12 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Vanished, Warned
 from parallel_train.core.facts import Claim, Owner
 from parallel_train.core.slots import Device
 from parallel_train.procs import launcher, order, process
+from parallel_train.procs.signals import Signals
 from parallel_train.store import records
 
 Key = tuple[str, int]
@@ -53,20 +54,22 @@ def is_alive(owner: Owner) -> bool | None:
 
 
 class LocalRunner:
-    """`wakeup` is a descriptor that becomes readable when a signal came; whoever reads it, it ends a wait."""
+    """`signals`, where given, tell what this process is asked for by signals: their events come from `wait` too."""
 
-    def __init__(self, around: order.Surroundings, wakeup: int | None = None) -> None:
+    def __init__(self, around: order.Surroundings, signals: Signals | None = None) -> None:
         self._around = around
         self._selector = selectors.EpollSelector()
         self._shims: dict[Key, _Shim] = {}
         self._watched: dict[Key, int] = {}
         self._asked: list[Key] = []
+        self._early: dict[Key, bool] = {}  # told to stop before the launcher had answered: whether to kill
         self._launcher: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_answered = False
         self._events: list[Event] = []
-        self._wakeup = wakeup
-        if wakeup is not None:
-            self._selector.register(wakeup, selectors.EVENT_READ, None)
+        self._signals = signals
+        if signals is not None:
+            self._selector.register(signals.wakeup, selectors.EVENT_READ, None)
 
     # ---- the port ----
 
@@ -96,6 +99,9 @@ class LocalRunner:
 
     def stop(self, task: str, attempt: int, *, kill: bool) -> None:
         key = (task, attempt)
+        if key in self._asked:
+            self._early[key] = kill
+            return
         descriptor = self._shims[key].pidfd if key in self._shims else self._watched.get(key)
         if descriptor is not None:
             process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
@@ -126,12 +132,14 @@ class LocalRunner:
     def _start_launcher(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         script = str(Path(launcher.__file__))
-        with theirs:
+        complaints = self._around.queue / "journal" / f"{self._around.worker}.err"
+        with theirs, complaints.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
                 env=dict(self._around.environment),
                 cwd="/",
             )
@@ -147,9 +155,11 @@ class LocalRunner:
         if self._process is not None:
             self._process.wait()
             self._process = None
+        why: Literal["behind", "trouble"] = "behind" if self._has_answered else "trouble"
         for key in self._asked:  # a shim may have been made all the same: the records say
-            self._events.append(Refused(*key, "behind", time.monotonic(), text="the launcher died"))
+            self._events.append(Refused(*key, why, time.monotonic(), text="the launcher died"))
         self._asked.clear()
+        self._early.clear()
 
     def _on_reply(self) -> None:
         """The launcher made a shim, or could not."""
@@ -163,8 +173,10 @@ class LocalRunner:
             self._lose_launcher()
             return
         reply = json.loads(self._launcher.recv(launcher.LENGTH.unpack(head)[0], socket.MSG_WAITALL))
+        self._has_answered = True
         key = (reply["task"], reply["attempt"])
         self._asked.remove(key)
+        kill = self._early.pop(key, None)
         if "error" in reply:
             self._refuse(key, reply["error"])
             return
@@ -173,6 +185,8 @@ class LocalRunner:
         os.set_blocking(shim.pipe, False)
         self._shims[key] = shim
         self._selector.register(shim.pipe, selectors.EVENT_READ, key)
+        if kill is not None:
+            self.stop(*key, kill=kill)
 
     # ---- the shims ----
 
@@ -185,9 +199,8 @@ class LocalRunner:
             self._selector.unregister(descriptor)
             os.close(self._watched.pop(key))
             self._events.append(self._found_dead(key, is_rebooted=False))
-        else:
-            with contextlib.suppress(BlockingIOError):
-                os.read(descriptor, 4096)
+        elif self._signals is not None:
+            self._events += self._signals.take()
 
     def _on_pipe(self, shim: _Shim) -> None:
         data = os.read(shim.pipe, 65536)
@@ -219,7 +232,9 @@ class LocalRunner:
         """A shim is gone without a last word."""
         if shim.has_claimed:
             return self._found_dead(shim.key, is_rebooted=False)
-        return Refused(*shim.key, "behind", time.monotonic(), text="its shim died before it claimed")
+        has_claimed = records.exists(str(self._around.queue / "claims" / "{}.{}".format(*shim.key)))
+        why: Literal["behind", "trouble"] = "behind" if has_claimed else "trouble"
+        return Refused(*shim.key, why, time.monotonic(), text="its shim died")
 
     def _found_dead(self, key: Key, *, is_rebooted: bool) -> Event:
         return self._end_of(key) or Vanished(*key, is_rebooted)
@@ -228,7 +243,7 @@ class LocalRunner:
         path = self._around.queue / "ends" / f"{key[0]}.{key[1]}"
         try:
             return Ended(wire.end_of(records.read_one(str(path))), time.monotonic())
-        except (FileNotFoundError, records.DamagedError):
+        except (OSError, records.DamagedError):
             return None
 
     def _refuse(self, key: Key, text: str) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict
 
 from parallel_train.procs import aside, child, locks, outputs, process
 from parallel_train.store import records
 
-GRACE = 10.0  # seconds between INT, TERM and KILL
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
-TOUCH = 3600.0
+TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
@@ -27,7 +26,7 @@ Report = Callable[[Dict[str, Any]], None]
 class RefusedError(Exception):
     """This attempt is not to be: `why` is busy (a slot is held), behind (the view was old) or trouble."""
 
-    def __init__(self, why: str, text: str, slots: Tuple[str, ...] = ()) -> None:
+    def __init__(self, why: str, text: str, slots: tuple[str, ...] = ()) -> None:
         super().__init__(text)
         self.why, self.text, self.slots = why, text, slots
 
@@ -63,13 +62,13 @@ def main(order: Order, report: Report) -> None:
 # ---- before the claim ----
 
 
-def _take_slots(order: Order) -> List[int]:
+def _take_slots(order: Order) -> list[int]:
     """All of the slots, in ascending order and without waiting, or none; what their last holder left is swept."""
-    held = []  # type: List[int]
+    held: list[int] = []
     for name in sorted(order["slots"]):
         descriptor = locks.take(name)
         if descriptor is None:
-            raise RefusedError("busy", "slot %s is held" % name, (name,))
+            raise RefusedError("busy", f"slot {name} is held", (name,))
         held.append(descriptor)
     order["cookie"] = _cookie(order)
     for descriptor in held:
@@ -87,7 +86,7 @@ def _cookie(order: Order) -> str:
     return "%s.%d.%d.%d.%s" % (order["task"], order["attempt"], pid, process.start_time(pid), boot)
 
 
-def _holder(order: Order) -> Dict[str, Any]:
+def _holder(order: Order) -> dict[str, Any]:
     return {
         "queue": order["queue"],
         "task": order["task"],
@@ -98,14 +97,12 @@ def _holder(order: Order) -> Dict[str, Any]:
     }
 
 
-def _claim(order: Order, held: List[int]) -> Tuple[Dict[str, Any], int, int]:
+def _claim(order: Order, held: list[int]) -> tuple[dict[str, Any], int, int]:
     """Check the chain, open the logs, link the claim; (claim, log, err). Whoever comes second is refused."""
     task, attempt = order["task"], order["attempt"]
     if attempt > 1 and not records.exists(_path(order, "ends", task, attempt - 1)):
         raise RefusedError("behind", "attempt %d has not ended" % (attempt - 1))
-    if records.exists(_path(order, "claims", task, attempt)) or records.exists(
-        _path(order, "ends", task, attempt)
-    ):
+    if records.exists(_path(order, "claims", task, attempt)) or records.exists(_path(order, "ends", task, attempt)):
         raise RefusedError("behind", "attempt %d is somebody else's" % attempt)
     log_path, log, err_path, err = _open_logs(order)
     claim = {
@@ -122,14 +119,19 @@ def _claim(order: Order, held: List[int]) -> Tuple[Dict[str, Any], int, int]:
         "cookie": order["cookie"],
         "at": _now(),
     }
-    if records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"])):
-        return claim, log, err
-    for path in (log_path, err_path):
-        os.unlink(os.path.join(order["project"], path))  # empty, and ours
-    raise RefusedError("behind", "attempt %d was claimed at the same moment" % attempt)
+    has_won = False
+    try:
+        has_won = records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))
+    finally:
+        if not has_won:
+            for path in (log_path, err_path):
+                os.unlink(os.path.join(order["project"], path))  # empty, and ours
+    if not has_won:
+        raise RefusedError("behind", "attempt %d was claimed at the same moment" % attempt)
+    return claim, log, err
 
 
-def _open_logs(order: Order) -> Tuple[str, int, str, int]:
+def _open_logs(order: Order) -> tuple[str, int, str, int]:
     """Two new files, never shared with another attempt."""
     for number in range(1, 1000):
         stem = order["log"] if number == 1 else "%s_%d" % (order["log"], number)
@@ -143,7 +145,7 @@ def _open_logs(order: Order) -> Tuple[str, int, str, int]:
         except FileExistsError:
             os.unlink(os.path.join(order["project"], log_path))
             os.close(log)
-    raise RefusedError("trouble", "no free name for a log like %s" % order["log"])
+    raise RefusedError("trouble", "no free name for a log like {}".format(order["log"]))
 
 
 def _new_file(path: str) -> int:
@@ -154,7 +156,7 @@ def _new_file(path: str) -> int:
 # ---- with the claim ----
 
 
-def _run(order: Order, held: List[int], log: int, err: int) -> Dict[str, Any]:
+def _run(order: Order, held: list[int], log: int, err: int) -> dict[str, Any]:
     """Look again, put an old output aside, run the command; the end as a record."""
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none", "started": _now()}
     disagreement = _disagreement(order)
@@ -164,13 +166,13 @@ def _run(order: Order, held: List[int], log: int, err: int) -> Dict[str, Any]:
     try:
         _prepare_output(order)
         pid = child.start(order, held, log, err)
-        watch = Watch(pid, order["timeout"])
+        watch = Watch(pid, order["timeout"], order["grace"], held)
         watch.wait()
         end.update(watch.outcome())
     except child.StartError as error:
         end.update(outcome={"exited": error.code}, note=str(error))
     except OSError as error:
-        end.update(outcome={"exited": 126}, note="could not be started: %s" % error)
+        end.update(outcome={"exited": 126}, note=f"could not be started: {error}")
     end.update(
         seconds=time.monotonic() - began,
         ended=_now(),
@@ -198,7 +200,7 @@ def _prepare_output(order: Order) -> None:
     if not output:
         return
     if order["aside"]:
-        name = "%s.%d" % (order["task"], order["round"])
+        name = "%s.%d" % (order["task"], order["aside"])
         aside.put_aside(order["queue"], name, order["attempt"], output)
     previous = os.umask(order["umask"])  # what the user's runs make is made the user's way
     try:
@@ -207,7 +209,7 @@ def _prepare_output(order: Order) -> None:
         os.umask(previous)
 
 
-def _say_end(order: Order, end: Dict[str, Any], report: Report) -> None:
+def _say_end(order: Order, end: dict[str, Any], report: Report) -> None:
     """Link the end record; a full disk is waited out, since the end of a run must not be lost."""
     path = _path(order, "ends", order["task"], order["attempt"])
     delay = 0.1
@@ -217,7 +219,7 @@ def _say_end(order: Order, end: Dict[str, Any], report: Report) -> None:
                 report({"trouble": "this attempt was ended by somebody else: its result does not count"})
             return
         except OSError as error:
-            report({"trouble": "the end can't be written yet: %s" % error})
+            report({"trouble": f"the end can't be written yet: {error}"})
             time.sleep(delay)
             delay = min(2 * delay, 5.0)
 
@@ -233,14 +235,17 @@ def _now() -> str:
 class Watch:
     """The wait for one command: reaps, keeps its time limit, climbs the ladder when told to stop, sweeps."""
 
-    def __init__(self, pid: int, timeout: Optional[float]) -> None:
+    def __init__(self, pid: int, timeout: float | None, grace: float, held: list[int]) -> None:
         self.pid = pid
+        self.grace = grace  # seconds between INT, TERM and KILL
+        self.held = held
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.stopped = ""
         self.rung = 0  # of LADDER, the next to send
         self.next_rung = 0.0
-        self.status = None  # type: Optional[int]
-        self.usage = None  # type: Any
+        self.next_touch = time.monotonic() + TOUCH
+        self.status: int | None = None
+        self.usage: Any = None
         self.swept = 0
 
     def wait(self) -> None:
@@ -253,11 +258,11 @@ class Watch:
                 self._on_time(time.monotonic())
         self._sweep()
 
-    def outcome(self) -> Dict[str, Any]:
+    def outcome(self) -> dict[str, Any]:
         """The parts of the end record that say how it ended."""
         status = self.status or 0
         if self.stopped == "timeout":
-            outcome = {"timed_out": True}  # type: Dict[str, Any]
+            outcome: dict[str, Any] = {"timed_out": True}
         elif os.WIFSIGNALED(status):
             outcome = {"signalled": os.WTERMSIG(status)}
         else:
@@ -272,7 +277,7 @@ class Watch:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        until = [now + TOUCH]
+        until = [self.next_touch]
         if self.stopped:
             until.append(self.next_rung)
         elif self.deadline is not None:
@@ -288,6 +293,10 @@ class Watch:
             self._climb()
 
     def _on_time(self, now: float) -> None:
+        if now >= self.next_touch:
+            self.next_touch = now + TOUCH
+            for descriptor in self.held:
+                locks.touch(descriptor)
         if self.stopped:
             if now >= self.next_rung:
                 self._climb()
@@ -301,7 +310,7 @@ class Watch:
     def _climb(self) -> None:
         number = LADDER[min(self.rung, len(LADDER) - 1)]
         self.rung += 1
-        self.next_rung = time.monotonic() + GRACE
+        self.next_rung = time.monotonic() + self.grace
         try:
             os.killpg(self.pid, number)  # its own session, and not reaped yet: the group is the task's
         except ProcessLookupError:
@@ -328,14 +337,14 @@ class Watch:
         left = process.descendants(os.getpid())
         self.swept = len(left)
         _signal_all(left, signal.SIGTERM)
-        until = time.monotonic() + SWEEP_GRACE
+        until = time.monotonic() + min(SWEEP_GRACE, self.grace)
         while self._reap():
             if time.monotonic() >= until or signal.SIGQUIT in signal.sigpending():
                 _signal_all(process.descendants(os.getpid()), signal.SIGKILL)
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
 
 
-def _signal_all(pids: List[int], number: int) -> None:
+def _signal_all(pids: list[int], number: int) -> None:
     for pid in pids:
         try:
             os.kill(pid, number)  # descendants of a subreaper stay in the table until it reaps them itself

@@ -13,9 +13,7 @@ from parallel_train.errors import Fault
 Path: TypeAlias = Sequence["str | int"]
 
 _LONGEST_LINE = 200
-_SECRET = re.compile(
-    r"(\w*(?:TOKEN|KEY|SECRET|PASSWORD)[\"']?\s*[:=]\s*)(?![\"']?secret:)(\S.*)", re.IGNORECASE
-)
+_SECRET = re.compile(r"(\w*(?:TOKEN|KEY|SECRET|PASSWORD)[\"']?\s*[:=]\s*)(?![\"']?secret:)(\S.*)", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

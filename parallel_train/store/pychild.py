@@ -1,8 +1,11 @@
+# ruff: noqa: PTH100, PTH109, PTH120, UP031
 """Runs a user's `.py` task file and writes what it offers as JSON to a descriptor.
 
-Run by path, in the interpreter that the user chose: standard library only, Python 3.8. The arguments are the file,
-the descriptor, and the folder that holds the package.
+Run by path, in the interpreter that the user chose: standard library only, Python 3.8 (hence the noqa above).
+The arguments are the file, the descriptor, and the folder that holds the package.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import json
@@ -10,17 +13,19 @@ import os
 import runpy
 import sys
 import traceback
-from typing import List, Optional
+from types import TracebackType
+from typing import Any, List, Optional
 
 FILE, DESCRIPTOR, PACKAGE = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
 
-def hand_back(answer):
-    with os.fdopen(os.dup(DESCRIPTOR), "w") as out:
-        json.dump(answer, out, default=plain)
+def hand_back(answer: dict[str, Any]) -> None:
+    text = json.dumps(answer, default=plain)
+    with os.fdopen(DESCRIPTOR, "w") as out:
+        out.write(text)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Paths as text, numbers of numpy and its like as numbers."""
     if hasattr(value, "__fspath__"):
         return os.fspath(value)
@@ -29,20 +34,16 @@ def plain(value):
     raise TypeError("a %s can't stand in a task" % type(value).__name__)
 
 
-def report(kind, error, trace):
-    """Says where in the user's own file it went wrong, as far down as it goes."""
-    line = max((f.lineno for f in traceback.extract_tb(trace)[-1:] if f.filename == FILE), default=0)
-    for frame in reversed(traceback.extract_tb(trace)):
-        if frame.filename == FILE:
-            line = frame.lineno
-            break
+def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say where it went wrong: as far down as the user's own file goes."""
+    lines = [frame.lineno for frame in traceback.extract_tb(trace) if frame.filename == FILE]
     if isinstance(error, SyntaxError) and error.filename == FILE:
-        line = error.lineno
+        lines.append(error.lineno)
     said = traceback.format_exception_only(kind, error)[-1].strip()
-    hand_back({"error": said, "line": line or 1})
+    hand_back({"error": said, "line": (lines and lines[-1]) or 1})
 
 
-def entry(item):
+def entry(item: Any) -> dict[str, Any]:
     if dataclasses.is_dataclass(item) and type(item).__name__ == "TaskConfig":
         return {"config": {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}}
     if isinstance(item, dict):
@@ -50,12 +51,12 @@ def entry(item):
     return {"other": type(item).__name__}
 
 
-def main():
+def main() -> None:
     sys.excepthook = report
     # As `python FILE` would have it, then the project; our own package comes last, behind the user's modules.
     sys.path[0] = os.path.dirname(os.path.abspath(FILE))
     sys.path += [os.getcwd(), PACKAGE]
-    from parallel_train import TaskConfig
+    from parallel_train import TaskConfig  # noqa: PLC0415 - found only now
 
     sys.argv = [FILE]
     names = runpy.run_path(FILE, {"TaskConfig": TaskConfig, "List": List, "Optional": Optional}, "task_file")

@@ -7,15 +7,19 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from parallel_train.core.task import Json
 from parallel_train.core.taskconfig import TaskConfig, name_template
 from parallel_train.errors import Fault, TaskFileError, UsageError
 from parallel_train.store.document import PythonDocument, source_line
+from parallel_train.store.yamlfile import MOST_DEPTH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parallel_train.core.task import Json
 
 TIME_LIMIT = 30.0
 
@@ -48,8 +52,8 @@ def read(source: Source, python: str, project: Path, overrides: Mapping[str, Jso
         kind = answer["tasks"][wrong[0]]["other"]
         message = f"task {wrong[0] + 1} of the list is a {kind}: it must be a TaskConfig or a dict"
         raise _error(source, message, answer["line"])
-    if _holds_nul(answer["tasks"]):
-        raise _error(source, "a NUL character can't stand in a task", answer["line"])
+    if problem := _problem(answer["tasks"]):
+        raise _error(source, problem, answer["line"])
     data = {"tasks": _templates(answer["tasks"], overrides)}
     return PythonDocument(source.name, source.lines(), data, answer["line"])
 
@@ -63,9 +67,7 @@ def _templates(items: Sequence[Mapping[str, Any]], overrides: Mapping[str, Json]
     configs = [_config(item["config"], overrides) for item in items if "config" in item]
     name = name_template(configs)
     made = iter(configs)
-    return [
-        {"name": name, **next(made).template()} if "config" in item else item["template"] for item in items
-    ]
+    return [{"name": name, **next(made).template()} if "config" in item else item["template"] for item in items]
 
 
 def _config(values: Mapping[str, Any], overrides: Mapping[str, Json]) -> TaskConfig:
@@ -77,12 +79,13 @@ def _config(values: Mapping[str, Any], overrides: Mapping[str, Json]) -> TaskCon
         raise UsageError(str(error)) from None
 
 
-def _holds_nul(value: Any) -> bool:
+def _problem(value: Any, depth: int = 0) -> str:
+    if depth > MOST_DEPTH:
+        return f"a task is at most {MOST_DEPTH} levels deep"
     if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
-    return isinstance(value, list) and any(_holds_nul(inner) for inner in value)
+        return "a NUL character can't stand in a task" if "\0" in value else ""
+    inside = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next(filter(None, (_problem(each, depth + 1) for each in inside)), "")
 
 
 def _run(source: Source, python: str, project: Path) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def _run(source: Source, python: str, project: Path) -> dict[str, Any]:
         raise _error(source, f"it ended ({_ending(code)}) before it returned its tasks", 1)
     try:
         result: dict[str, Any] = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _error(source, f"it ended ({_ending(code)}) before it returned all its tasks", 1) from None
     return result
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,27 +85,29 @@ class DiskQueue:
     # ---- what happened ----
 
     def changes(self, now: float) -> list[Event]:
+        submitted = self._new("tasks")
+        events: list[Event] = [*self._submitted(submitted)]
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
-        names = {kind: self._new(kind) for kind in ("ends", "claims", "rounds", "tasks")}
-        events: list[Event] = [*self._submitted(names["tasks"])]
-        for name in names["rounds"]:
+        new = {"tasks": submitted, **{kind: self._new(kind) for kind in ("ends", "claims", "rounds")}}
+        for name in self._in_order(new["rounds"]):
             events += self._told("rounds", name, lambda data: RoundOpened(wire.round_of(data)))
-        ended = self._seen["ends"]
-        for name in names["claims"]:
-            read = self._over if name in ended else self._claimed
-            events += self._told("claims", name, read)
-        for name in names["ends"]:
+        for name in self._in_order(new["claims"]):
+            has_ended = name in new["ends"] or name in self._seen["ends"]
+            events += self._told("claims", name, self._over if has_ended else self._claimed)
+        for name in self._in_order(new["ends"]):
             events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
+        for kind, names in new.items():  # only now: after an error everything is read again
+            self._seen[kind] |= names
         return events
 
-    def _new(self, kind: str) -> list[str]:
-        """Names in a folder that were not there before, in the order of their numbers."""
+    def _new(self, kind: str) -> set[str]:
+        """The names in a folder that were not there before."""
         seen = self._seen.setdefault(kind, set())
-        fresh = [name for name in _list(self.folder / kind) if name not in seen]
-        seen.update(fresh)
-        if kind == "tasks":
-            return sorted(fresh)
-        numbered = [(task, int(number), name) for name in fresh for task, number in [_split(name)] if number]
+        return {name for name in _list(self.folder / kind) if name not in seen}
+
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        """The records among `names` that are of interest, in the order of their numbers."""
+        numbered = [(task, int(number), name) for name in names for task, number in [_split(name)] if number]
         return [name for task, _, name in sorted(numbered) if self.interest is None or task in self.interest]
 
     def _told(self, kind: str, name: str, read: Callable[[dict[str, Any]], Event]) -> list[Event]:
@@ -125,7 +127,7 @@ class DiskQueue:
         if kind == "claims":
             nobody = Owner("", "", "", "", "", 0, 0)
             return [Claimed(Claim(task, int(number), 1, "", {}, nobody, (), (), "", ""), is_here=False)]
-        return []
+        return [RoundOpened(_unreadable_round(task, int(number)))]
 
     @staticmethod
     def _over(data: dict[str, Any]) -> Claimed:
@@ -137,12 +139,17 @@ class DiskQueue:
         is_orphan = claim.owner.worker not in living
         return Claimed(claim, orphan=is_orphan, is_here=claim.owner.machine == self.owner.machine)
 
-    def _submitted(self, names: list[str]) -> Iterator[Event]:
+    def _submitted(self, names: Iterable[str]) -> Iterator[Event]:
         if not self.source or not names:
             return
         newest = submissions.newest(submissions.read_all(self.folder / "tasks")).get(self.source)
-        if newest is not None:
-            yield Submitted(self.source, newest.tasks)
+        if newest is None:
+            return
+        named = {task.id for task in newest.tasks}
+        if self.interest is not None and not named <= self.interest:
+            self.interest |= named
+            self._seen = {"tasks": self._seen["tasks"]}  # what is there of the new ones was passed over
+        yield Submitted(self.source, newest.tasks)
 
     # ---- what should be true ----
 
@@ -150,7 +157,10 @@ class DiskQueue:
         path = str(self.folder / "rounds" / f"{wanted.task}.{wanted.number}")
         if records.publish(path, [wire.round_data(wanted)]):
             return RoundOpened(wanted, ours=True)
-        there = wire.round_of(records.read_one(path))
+        try:
+            there = wire.round_of(records.read_one(path))
+        except records.DamagedError:
+            there = _unreadable_round(wanted.task, wanted.number)
         return RoundOpened(there, ours=(there.identity, there.aside) == (wanted.identity, wanted.aside))
 
     def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
@@ -158,7 +168,15 @@ class DiskQueue:
         end = End(claim.task, claim.attempt, outcome)
         if records.publish(path, [wire.end_data(end)]):
             return Ended(end)
-        return Ended(wire.end_of(records.read_one(path)))
+        try:
+            return Ended(wire.end_of(records.read_one(path)))
+        except records.DamagedError:
+            return Ended(replace(end, outcome=Lost("damaged")))
+
+
+def _unreadable_round(task: str, number: int) -> Round:
+    """What stands for a damaged round: of no identity that anybody asks for, so that the next one is opened."""
+    return Round(task, number, "", "asked for", aside=True)
 
 
 def _list(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import zlib
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 VERSION = 1
 
@@ -22,40 +22,43 @@ class NewerVersionError(Exception):
     """A record written by a newer parallel-train."""
 
 
-def encode(lines: List[Dict[str, Any]]) -> bytes:
+def encode(lines: list[dict[str, Any]]) -> bytes:
     """JSON lines, closed by a line with their length and CRC-32, so that damage is seen."""
     body = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
-    return body + json.dumps({"v": VERSION, "bytes": len(body), "crc32": zlib.crc32(body)}).encode() + b"\n"
+    return body + _seal(body)
 
 
-def decode(data: bytes) -> List[Dict[str, Any]]:
+def _seal(body: bytes) -> bytes:
+    return json.dumps({"v": VERSION, "bytes": len(body), "crc32": zlib.crc32(body)}).encode() + b"\n"
+
+
+def decode(data: bytes) -> list[dict[str, Any]]:
     """What `encode` was given. Raises DamagedError or NewerVersionError."""
     body, _, last = data[:-1].rpartition(b"\n")
     body += b"\n"
     try:
-        seal = json.loads(last)
-        if seal["v"] > VERSION:
+        if data == body + _seal(body):  # byte by byte: nothing in a record may change unseen, the seal neither
+            return [json.loads(line) for line in body.splitlines()]
+        if json.loads(last)["v"] > VERSION:
             raise NewerVersionError("written by a newer parallel-train: use that one to read this queue")
-        if not data.endswith(b"\n") or seal["bytes"] != len(body) or seal["crc32"] != zlib.crc32(body):
-            raise DamagedError("its checksum does not match")
-        return [json.loads(line) for line in body.splitlines()]
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError("it is cut short or altered") from error
+    raise DamagedError("its checksum does not match")
 
 
-def read(path: str) -> List[Dict[str, Any]]:
+def read(path: str) -> list[dict[str, Any]]:
     """The lines of the record at `path`. Raises FileNotFoundError, DamagedError, NewerVersionError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         return decode(file.read())
 
 
-def read_one(path: str) -> Dict[str, Any]:
+def read_one(path: str) -> dict[str, Any]:
     """The single line of the record at `path`."""
     return read(path)[0]
 
 
-def publish(path: str, lines: List[Dict[str, Any]], durable: bool = True) -> bool:
+def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> bool:
     """Make the record `path`; False where the name is taken: exactly one of all who try is told True.
 
     `durable` costs two fsyncs: after it a power loss can't undo the record.
@@ -63,9 +66,7 @@ def publish(path: str, lines: List[Dict[str, Any]], durable: bool = True) -> boo
     """
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, ".tmp-%d-%s" % (os.getpid(), os.urandom(6).hex()))
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-    )
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             _write_all(descriptor, encode(lines))
@@ -100,7 +101,7 @@ def _link(descriptor: int, temporary: str, path: str) -> bool:
     return True
 
 
-def _inode(path: str) -> Optional[int]:
+def _inode(path: str) -> int | None:
     try:
         return os.lstat(path).st_ino
     except FileNotFoundError:

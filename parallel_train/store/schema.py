@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from parallel_train.core.graph import did_you_mean, nearest
 from parallel_train.core.placeholders import written
-from parallel_train.store.document import Document, Path
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping
+
+    from parallel_train.store.document import Document, Path
 
 MOST_TASKS = 1_000_000
 
@@ -69,16 +72,18 @@ class MatrixKeys(BaseModel):
 
 
 class TemplateKeys(_Keys):
-    """One entry of `tasks`, or `defaults`."""
+    """One entry of `tasks`, or `defaults`.
+
+    A `command` that is one text is split into words before anything is filled in, so that a value stays in
+    its word. With `shell` the text goes to /bin/sh as it is, and each value is quoted for it.
+    """
 
     name: Text | None = None
     command: Text | list[Text] | None = None
     params: dict[str, Any] = {}
     matrix: MatrixKeys | None = None
     zip: dict[str, list[Any]] = {}
-    seeds: Annotated[int, Field(ge=1, le=MOST_TASKS)] | Annotated[list[int], Field(min_length=1)] | None = (
-        None
-    )
+    seeds: Annotated[int, Field(ge=1, le=MOST_TASKS)] | Annotated[list[int], Field(min_length=1)] | None = None
     output: Text | None = None
     done_when: Text | DoneWhenKeys | None = None
     metrics: MetricKeys | list[MetricKeys] = []
@@ -130,6 +135,8 @@ _WORDS = {
     "priority": "a whole number",
     "shell": "true or false",
 }
+# Without one of these, a placeholder may only seem to be unknown.
+_LOOKED_UP = frozenset({"command", "params", "matrix", "zip", "seeds", "output"})
 _INSIDE = {"matrix": "a list of values", "zip": "a list of values", "env": "text or a number"}
 
 
@@ -144,12 +151,23 @@ class Complaint:
     is_general: bool = False
 
 
-def read(document: Document) -> tuple[TemplateKeys, dict[int, TemplateKeys]]:
-    """`defaults` and the templates that are well formed, by their index; faults go to `document`."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A file's keys as far as they are well formed. Templates that are not `sound` can't be laid out."""
+
+    defaults: TemplateKeys
+    templates: Mapping[int, TemplateKeys]
+    sound: Container[int]
+
+
+def read(document: Document) -> Keys:
+    """The keys of a task file; faults go to `document`."""
     data = document.data
     if not isinstance(data, dict):
-        document.faults.append(_no_mapping(document))
-        return TemplateKeys(), {}
+        empty = document.data is None
+        message, hint = ("the file is empty", "it needs") if empty else ("a task file is a mapping", "it begins with")
+        document.faults.append(document.fault((), message, f"{hint} 'tasks:'"))
+        return Keys(TemplateKeys(), {}, ())
     found: list[Complaint] = list(_without_command(data))
     try:
         whole = FileKeys.model_validate(data)
@@ -157,26 +175,31 @@ def read(document: Document) -> tuple[TemplateKeys, dict[int, TemplateKeys]]:
         found += _plain(error, data)
     else:
         if not found:
-            return whole.defaults, dict(enumerate(whole.tasks))
+            return Keys(whole.defaults, dict(enumerate(whole.tasks)), range(len(whole.tasks)))
     for each in found:
         document.faults.append(document.fault(each.path, each.message, each.hint, at_key=each.at_key))
+    return _partly(data)
+
+
+def _partly(data: Mapping[str, Any]) -> Keys:
+    """What is left without the keys that are wrong, so that the other faults are found in the same go."""
     listed = data.get("tasks")
-    entries = enumerate(listed) if isinstance(listed, list) else ()
-    good = {index: keys for index, entry in entries if (keys := _maybe(entry)) is not None}
-    return _maybe(data.get("defaults")) or TemplateKeys(), good
+    parts = {index: _part(entry) for index, entry in enumerate(listed if isinstance(listed, list) else ())}
+    defaults, is_sound = _part(data.get("defaults", {}))
+    sound = {index for index, (_, its) in parts.items() if its and is_sound}
+    return Keys(defaults, {index: keys for index, (keys, _) in parts.items()}, sound)
 
 
-def _no_mapping(document: Document) -> Any:
-    if document.data is None:
-        return document.fault((), "the file is empty", "it needs 'tasks:'")
-    return document.fault((), "a task file is a mapping", "it begins with 'tasks:'")
-
-
-def _maybe(entry: Any) -> TemplateKeys | None:
+def _part(entry: Any) -> tuple[TemplateKeys, bool]:
+    if not isinstance(entry, dict):
+        return TemplateKeys(), False
     try:
-        return TemplateKeys.model_validate(entry)
-    except ValidationError:
-        return None
+        return TemplateKeys.model_validate(entry), True
+    except ValidationError as error:
+        wrong = {str(one["loc"][0]) for one in error.errors(include_url=False)}
+    left = {key: value for key, value in entry.items() if key not in wrong}
+    meant = {nearest(key, _WORDS) for key in wrong}
+    return TemplateKeys.model_validate(left), meant.isdisjoint(_LOOKED_UP)
 
 
 def _without_command(data: Mapping[str, Any]) -> Iterator[Complaint]:
@@ -213,9 +236,7 @@ def _walk(loc: Path, data: Any) -> tuple[tuple[str | int, ...], Any]:
     """`loc` without the names that pydantic gives the members of a union, and the value there."""
     path: list[str | int] = []
     for part in loc:
-        is_there = (
-            part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
-        )
+        is_there = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
         if is_there:
             data = data[part]
             path.append(part)

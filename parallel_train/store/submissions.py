@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Submission:
     """The tasks of one task file as they were asked for at one time."""
 
     number: int
-    source: str
+    source: str  # the task file, and what the command line laid over it
     at: str  # ISO 8601 UTC
     tasks: tuple[Task, ...]
 
@@ -38,8 +38,12 @@ def _read(path: Path) -> Submission:
 
 
 def newest(submissions: Iterable[Submission]) -> dict[str, Submission]:
-    """The newest submission of each task file: its tasks are the ones that hold."""
-    return {submission.source: submission for submission in submissions}
+    """The newest submission of each source, oldest first: its tasks are the ones that hold."""
+    found: dict[str, Submission] = {}
+    for submission in submissions:
+        found.pop(submission.source, None)
+        found[submission.source] = submission
+    return found
 
 
 def numbered(tasks: Iterable[Task], known: Iterable[Submission]) -> tuple[Task, ...]:

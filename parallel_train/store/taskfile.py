@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import posixpath
 import sys
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from parallel_train.core import expand, points, tasklist
 from parallel_train.core.graph import did_you_mean
-from parallel_train.core.task import Json, Task
 from parallel_train.core.template import Finding, Findings, Setting, Template
 from parallel_train.errors import Fault, TaskFileError, UsageError
 from parallel_train.store import pyfile, schema, templates, yamlfile
-from parallel_train.store.document import Document
 from parallel_train.store.yamlscalar import scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from parallel_train.core.task import Json, Task
+    from parallel_train.store.document import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ def load(path: Path, settings: LoadSettings) -> TaskFile:
     tasks = _tasks(document, setting, findings)
     faults = [*document.faults, *(_fault(document, finding) for finding in findings.wrong.values())]
     if faults:
-        raise TaskFileError(sorted(faults, key=lambda fault: (fault.line, fault.column)))
+        raise TaskFileError(sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column)))
     return TaskFile(str(path), tasks, (*findings.notes, *_unseeded(tasks)))
 
 
@@ -88,8 +93,7 @@ def _document(path: Path, settings: LoadSettings, overrides: Mapping[str, Json])
 
 
 def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Task, ...]:
-    defaults, given = schema.read(document)
-    built = templates.build(defaults, given, findings)
+    built = templates.build(schema.read(document), findings)
     if (most := sum(points.count(template) for template in built.values())) > schema.MOST_TASKS:
         message = f"this makes {most:,} tasks; a task file makes at most {schema.MOST_TASKS:,}"
         document.faults.append(document.fault(("tasks",), message, at_key=True))
@@ -97,11 +101,7 @@ def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Ta
     is_whole = not document.faults and not findings.wrong
     if is_whole:
         _check_overrides(built.values(), setting.overrides)
-    laid = [
-        draft
-        for index, template in built.items()
-        for draft in expand.drafts(template, index, setting, findings)
-    ]
+    laid = [draft for index, template in built.items() for draft in expand.drafts(template, index, setting, findings)]
     return tasklist.finish(laid, setting.project, findings, complete=is_whole and not findings.wrong)
 
 
@@ -114,9 +114,10 @@ def _check_overrides(built: Iterable[Template], overrides: Mapping[str, Json]) -
 
 
 def _fault(document: Document, finding: Finding) -> Fault:
-    own = document.data["tasks"][finding.template]
     path = ("tasks", finding.template, *finding.path)
-    if finding.path[0] not in own and finding.path[0] in document.data.get("defaults", {}):
+    own, defaults = document.data["tasks"][finding.template], document.data.get("defaults")
+    is_given = isinstance(own, dict) and finding.path[0] in own
+    if not is_given and isinstance(defaults, dict) and finding.path[0] in defaults:
         path = ("defaults", *finding.path)
     message = finding.message + (f", and {finding.more} more like this" if finding.more else "")
     return document.fault(path, message, finding.hint, at_key=True)
@@ -124,12 +125,12 @@ def _fault(document: Document, finding: Finding) -> Fault:
 
 def _unseeded(tasks: Sequence[Task]) -> list[str]:
     """NLPrompt and its kin seed nothing for `--seed 0`."""
-    found = [task.name for task in tasks if "--trainer" in task.command and _has(task.command, "--seed", "0")]
+    found = [task.name for task in tasks if _is_unseeded(task.command)]
     if not found:
         return []
     others = f" and {len(found) - 1} more" if len(found) > 1 else ""
     return [f"--seed 0 means unseeded to this trainer, so results differ from run to run: {found[0]}{others}"]
 
 
-def _has(command: Sequence[str], option: str, value: str) -> bool:
-    return (option, value) in zip(command, command[1:], strict=False)
+def _is_unseeded(command: Sequence[str]) -> bool:
+    return "train.py" in command and "--trainer" in command and ("--seed", "0") in pairwise(command)

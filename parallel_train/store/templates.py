@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from parallel_train.core.task import DoneWhen, Metric
 from parallel_train.core.template import Findings, Matrix, Path, Template
-from parallel_train.store.schema import DoneWhenKeys, MatrixKeys, MetricKeys, TemplateKeys
+from parallel_train.store.schema import DoneWhenKeys, Keys, MatrixKeys, MetricKeys, TemplateKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _SECRET_ENDINGS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 _BAD_VARIABLE = re.compile(r"[=\0]|^$")
 Wrong = tuple[Path, str, str]
 
 
-def build(
-    defaults: TemplateKeys, given: Mapping[int, TemplateKeys], findings: Findings
-) -> dict[int, Template]:
+def build(given: Keys, findings: Findings) -> dict[int, Template]:
     """The templates by index; what is wrong with them goes to `findings`."""
     built: dict[int, Template] = {}
-    for index, own in given.items():
-        keys = _merged(defaults, own)
+    for index, own in given.templates.items():
+        keys = _merged(given.defaults, own)
         wrong = list(_wrong(keys))
         for path, message, hint in wrong:
             findings.add(index, path, message, hint)
-        if keys.command is not None and not wrong:
+        can_run = keys.command is not None and not any(path[0] in {"command", "shell"} for path, _, _ in wrong)
+        if index in given.sound and can_run:
             built[index] = _template(keys)
     return built
 
@@ -42,7 +44,8 @@ def _merged(defaults: TemplateKeys, own: TemplateKeys) -> TemplateKeys:
 def _wrong(keys: TemplateKeys) -> Iterator[Wrong]:
     if keys.shell and isinstance(keys.command, list):
         yield ("shell",), "shell: true needs the command as one text, not a list", ""
-    if isinstance(keys.command, list) and not keys.command:
+    words = keys.command.strip() if isinstance(keys.command, str) else keys.command
+    if words is not None and not words:
         yield ("command",), "the command is empty", ""
     if keys.stage == "":
         yield ("stage",), "stage is empty", ""

@@ -106,9 +106,7 @@ def _events(text: str) -> Iterator[Any]:
         raise _syntax(text, error) from None
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position].decode(errors="ignore").splitlines() or [""]
-        raise _Halt(
-            _At(len(before) - 1, len(before[-1])), "a control character can't stand in a task file"
-        ) from None
+        raise _Halt(_At(len(before) - 1, len(before[-1])), "a control character can't stand in a task file") from None
 
 
 def _syntax(text: str, error: yaml.MarkedYAMLError) -> _Halt:
@@ -144,9 +142,7 @@ class _Reader:
         next(events)  # the document's end
         after = next(events)
         if not isinstance(after, yaml.StreamEndEvent):
-            raise _Halt(
-                after.start_mark or _At(0, 0), "a task file is one document", "remove the second '---'"
-            )
+            raise _Halt(after.start_mark or _At(0, 0), "a task file is one document", "remove the second '---'")
         return value, place
 
     def _node(self, event: Any, events: Iterator[Any]) -> tuple[Any, Place]:
@@ -173,9 +169,7 @@ class _Reader:
     def _count(self, mark: Any, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > MOST_NODES:
-            raise _Halt(
-                mark, f"a task file holds at most {MOST_NODES:,} values, counting each use of an alias"
-            )
+            raise _Halt(mark, f"a task file holds at most {MOST_NODES:,} values, counting each use of an alias")
 
     def _descend(self, mark: Any, levels: int) -> None:
         self._deepest = max(self._deepest, self._depth + levels)
@@ -219,31 +213,33 @@ class _Reader:
         for event in events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
-            key, line, column = self._key(event, events)
+            key = self._key(event, events)
             value, place = self._node(next(events), events)
+            if key is None:
+                continue
             if key in values:
                 first = places[key].key or (0, 0)
                 self._note(event.start_mark, f"key '{key}' is given twice, first in line {first[0]}")
-            place.key = (line, column)
+            place.key = (event.start_mark.line + 1, event.start_mark.column + 1)
             places[key] = place
             values[key] = value
         return values
 
-    def _key(self, event: Any, events: Iterator[Any]) -> tuple[str, int, int]:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+    def _key(self, event: Any, events: Iterator[Any]) -> str | None:
         # A key is its text, as written: `on`, `1` and `null` are names here.
         if isinstance(event, yaml.ScalarEvent):
             self._check_nul(event)
             self._count(event.start_mark, 1)
-            return event.value, line, column
+            return str(event.value)
         value, _ = self._node(event, events)
-        if not isinstance(value, str):
-            self._note(event.start_mark, "a key must be text", "put text that begins with { or [ into quotes")
-        return str(value), line, column
+        if isinstance(value, str):
+            return value
+        self._note(event.start_mark, "a key must be text", "put text that begins with { or [ into quotes")
+        return None
 
     def _scalar(self, event: Any) -> Any:
         self._check_nul(event)
-        plain = event.implicit[0]
+        plain = event.implicit[0] and not event.style
         value = scalar(event.value) if plain or event.tag not in (None, "!") else event.value
         tag = self._check_tag(event, "str", "null", "bool", "int", "float")
         if tag is None:
@@ -264,9 +260,7 @@ class _Reader:
         tag = event.tag.removeprefix(_CORE)
         if tag in known and tag != event.tag:
             return str(tag)
-        self._note(
-            event.start_mark, f"the tag '{event.tag.replace(_CORE, '!!')}' is not allowed", "remove it"
-        )
+        self._note(event.start_mark, f"the tag '{event.tag.replace(_CORE, '!!')}' is not allowed", "remove it")
         return None
 
     def _note(self, mark: Any, message: str, hint: str = "") -> None:

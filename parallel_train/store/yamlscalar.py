@@ -36,11 +36,9 @@ def scalar(text: str) -> str | int | float | bool | None:
 def _number(text: str) -> str | int | float:
     if _INT.fullmatch(text):
         return int(text)
-    if _OCTAL.fullmatch(text):
-        return int(text, 8)
-    if _HEX.fullmatch(text):
-        return int(text, 16)
-    if _FLOAT.fullmatch(text):
+    if _OCTAL.fullmatch(text) or _HEX.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text) and not text.lstrip("+-").isdigit():
         return float(text)
     if found := _INFINITY.fullmatch(text):
         return float(found[1] + "inf")

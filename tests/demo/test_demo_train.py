@@ -61,9 +61,7 @@ def test_it_has_learnt(finished):
     numbers = metrics(output)
     assert set(numbers) == {"accuracy", "loss", "epochs", "seconds", "best_accuracy", "device"}
     assert numbers["epochs"] == 3
-    assert (
-        0.5 < numbers["accuracy"] <= numbers["best_accuracy"] <= 1
-    )  # half of the labels are wrong; chance is 0.1
+    assert 0.5 < numbers["accuracy"] <= numbers["best_accuracy"] <= 1  # half of the labels are wrong; chance is 0.1
 
 
 def test_the_weights_load_without_a_pickle(finished):

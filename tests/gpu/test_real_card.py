@@ -143,7 +143,5 @@ def test_the_index_means_the_same_card_to_cuda(first):
     (device,) = choose(str(first.index), host(lambda _: False)).devices
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": device.visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     script = "import torch; print(torch.cuda.get_device_properties(0).uuid)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
     assert f"GPU-{done.stdout.strip()}" == device.uuid

@@ -187,9 +187,7 @@ class TestExplicit:
     def test_ids(self, spec, visible):
         choice = choose(spec, host(*(card(index) for index in range(4))))
         assert [device.visible for device in choice.devices] == visible
-        assert [device.lock for device in choice.devices] == [
-            f"gpu-GPU-{device.label}aa" for device in choice.devices
-        ]
+        assert [device.lock for device in choice.devices] == [f"gpu-GPU-{device.label}aa" for device in choice.devices]
         assert choice.notes == ()
 
     @pytest.mark.parametrize(
@@ -324,9 +322,7 @@ class TestFile:
 
     def test_behaves_like_auto(self, tmp_path):
         process = {"pid": 4242, "user": "alice", "memory_mib": 400}
-        file = self.file(
-            tmp_path, {"uuid": "GPU-x"}, {"processes": [process]}, {"index": 5}, {"state": "sick"}
-        )
+        file = self.file(tmp_path, {"uuid": "GPU-x"}, {"processes": [process]}, {"index": 5}, {"state": "sick"})
         choice = choose(f"fake:{file}", host(error=ProviderError("must not be asked"), visible=""))
         assert [(each.kind, each.label, each.visible, each.uuid) for each in choice.devices] == [
             ("gpu", "0", "0", "GPU-x"),
@@ -402,8 +398,6 @@ class TestCores:
 
 
 def test_importing_it_is_cheap():
-    script = (
-        "import sys, parallel_train.procs.gpus; print({'pynvml', 'psutil', 'pydantic'} & set(sys.modules))"
-    )
+    script = "import sys, parallel_train.procs.gpus; print({'pynvml', 'psutil', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -1,0 +1,192 @@
+"""From what was typed to a situation: the task file, the devices, the selection, and what runs again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from parallel_train.commands import select
+from parallel_train.commands.options import RunOptions
+from parallel_train.core import graph
+from parallel_train.core.facts import verdict
+from parallel_train.core.situation import Situation
+from parallel_train.core.slots import Device, Pool
+from parallel_train.core.state import Ended, Line, Running
+from parallel_train.core.task import Task
+from parallel_train.errors import NothingSelectedError, UsageError
+from parallel_train.procs import cores, gpus, process
+from parallel_train.store import taskfile
+from parallel_train.store.inputs import Fingerprints, identities
+
+DEFAULT_FILE = "tasks/default.yaml"
+_TASK_FILE_ENDINGS = (".yaml", ".yml", ".py")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The words of the command line, told apart."""
+
+    file: str
+    tasks: tuple[str, ...]
+    overrides: Mapping[str, str]
+
+    def source(self, options: RunOptions) -> str:
+        """What a later submission supersedes: the file with the same things laid over it."""
+        base = [] if options.output_base == RunOptions().output_base else [f"--output-base {options.output_base}"]
+        trainer = [] if options.trainer is None else [f"trainer={options.trainer}"]
+        return " ".join([self.file, *base, *trainer, *(f"{k}={v}" for k, v in sorted(self.overrides.items()))])
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this worker runs on."""
+
+    pool: Pool
+    threads: int
+    notes: tuple[str, ...]
+
+
+def sort_words(options: RunOptions) -> Asked:
+    """A word that ends like a task file or names a file is FILE, one with = an override, any other a task."""
+    words = list(options.words)
+    file = options.file
+    if file is None and words and (words[0].endswith(_TASK_FILE_ENDINGS) or Path(words[0]).is_file()):
+        file = words.pop(0)
+    if options.custom_tasks:
+        if file is not None:
+            raise UsageError(f"--custom-tasks means tasks/custom.yaml or tasks/custom.py; {file} was given too")
+        file = _custom_file()
+    overrides = dict(word.split("=", 1) for word in words if "=" in word)
+    return Asked(file or DEFAULT_FILE, tuple(w for w in words if "=" not in w), overrides)
+
+
+def _custom_file() -> str:
+    for name in ("tasks/custom.yaml", "tasks/custom.py"):
+        if Path(name).is_file():
+            return name
+    raise UsageError("--custom-tasks: neither tasks/custom.yaml nor tasks/custom.py is there; write one of them")
+
+
+def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) -> taskfile.TaskFile:
+    """The tasks of the file, with their identities. Raises TaskFileError or UsageError."""
+    if not Path(asked.file).is_file():
+        hint = "" if asked.file != DEFAULT_FILE else ": name a task file, or write that one (README, The task file)"
+        raise UsageError(f"there is no {asked.file} in {project}{hint}")
+    settings = taskfile.LoadSettings(
+        project=project,
+        output_base=options.output_base,
+        trainer=options.trainer,
+        overrides=asked.overrides,
+        python=interpreter(options.python),
+    )
+    found = taskfile.load(Path(asked.file), settings)
+    fingerprints = Fingerprints(project, queue)
+    known = identities(found.tasks, fingerprints)
+    if queue.is_dir() and not options.dry_run:
+        fingerprints.remember()
+    tasks = tuple(replace(task, identity=known[task.id]) for task in found.tasks)
+    return replace(found, tasks=tasks)
+
+
+def interpreter(asked: str | None) -> str:
+    """The Python that tasks run under: the one asked for, the active environment's, or our own.
+
+    Our own is left out where it belongs to a tool's private environment (pipx, uv tool): scripts find nothing there.
+    """
+    if asked:
+        return asked
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        place = os.environ.get(variable)
+        if place and Path(place, "bin", "python").exists():
+            return str(Path(place, "bin", "python"))
+    if not any(part in {"pipx", "tools"} for part in Path(sys.prefix).parts):
+        return sys.executable
+    return shutil.which("python3") or sys.executable
+
+
+def late_values(options: RunOptions) -> dict[str, str]:
+    """What is filled into commands at launch."""
+    home = str(Path.home())
+    root = options.data_root
+    data_root = home + root[1:] if root == "~" or root.startswith("~/") else root
+    return {"python": interpreter(options.python), "data_root": data_root, "home": home}
+
+
+def machine(options: RunOptions, queue: Path, tasks: Sequence[Task]) -> Machine:
+    """The slots of this worker. Raises UsageError where they can't be had, or can't carry a task."""
+    host = gpus.Host(str(queue), ours=process.is_attempt)
+    choice = gpus.choose(options.gpus, host)
+    is_cpu = all(device.kind == "cpu" for device in choice.devices)
+    if is_cpu and options.at_once and options.gpus == "auto":
+        choice = replace(gpus.choose(f"cpu:{options.at_once}", host), notes=choice.notes)
+    extra: tuple[Device, ...] = ()
+    if any(task.gpus == 0 for task in tasks):
+        extra = gpus.cpu_slots(options.cpu_slots, str(queue), first=len(choice.devices) if is_cpu else 0)
+    for task in tasks:
+        if task.gpus > len(choice.devices):
+            raise UsageError(f"{task.name} wants {task.gpus} GPUs; --gpus gives {len(choice.devices)}")
+        if task.gpus == 0 and not extra:
+            raise UsageError(f"{task.name} wants no GPU and so a CPU slot; --cpu-slots gives none")
+    running = min(len(choice.devices), options.at_once or len(choice.devices))
+    return Machine(Pool.of(choice.devices, extra), cores.thread_cap(running), choice.notes)
+
+
+def selection(asked: Asked, options: RunOptions, situation: Situation) -> frozenset[str]:
+    """The tasks that were asked for, and all their needs. Raises NothingSelectedError."""
+    tasks = [line.task for line in situation.lines.values()]
+    chosen = {task.id for task in (select.select(asked.tasks, tasks) if asked.tasks else tasks)}
+    if options.only:
+        names = {task.id for task in tasks if any(fnmatchcase(task.name, glob) for glob in options.only)}
+        chosen &= names
+    if options.failed:
+        chosen &= {line.task.id for line in situation.lines.values() if is_unsuccessful(line)}
+    if not chosen:
+        raise NothingSelectedError("no failed task" if options.failed else f"no task matches {_said(asked, options)}")
+    return frozenset(graph.closure(chosen, {task.id: task.needs for task in tasks}))
+
+
+def _said(asked: Asked, options: RunOptions) -> str:
+    return " ".join([*asked.tasks, *(f"--only {glob}" for glob in options.only)])
+
+
+def is_unsuccessful(line: Line) -> bool:
+    return isinstance(line.state, Ended) and line.state.ending in {"failed", "aborted", "cancelled"}
+
+
+def to_run_again(situation: Situation, chosen: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """For -B: each task with the round to ask for. A task that runs now is left alone; a fresh one needs no round."""
+    found = []
+    for name in chosen:
+        line = situation.lines[name]
+        is_fresh = not line.tries and (line.is_aside_due or (line.is_untouched and line.output in {"none", "missing"}))
+        if not isinstance(line.state, Running) and not is_fresh:
+            found.append((name, line.round + 1))
+    return tuple(found)
+
+
+def has_all_ended(situation: Situation, chosen: Iterable[str]) -> bool:
+    """Whether a run of these begins anew: then failures are repeated. One that was cut short goes on instead."""
+    return all(isinstance(situation.lines[name].state, Ended) for name in chosen)
+
+
+def check_disk_is_there(situation: Situation, project: Path) -> None:
+    """Done outputs that are gone together with the folder that held them all: most likely an unmounted disk."""
+    done = [line for line in situation.lines.values() if line.task.output and _succeeded(line)]
+    if not done or any(line.output == "there" for line in done):
+        return
+    folder = os.path.commonpath([str((project / str(line.task.output)).parent) for line in done])
+    if not Path(folder).exists():
+        raise UsageError(
+            f"the outputs of {len(done)} finished tasks are gone, and so is {folder}: is a disk not mounted? "
+            "To run them all again use -B"
+        )
+
+
+def _succeeded(line: Line) -> bool:
+    deciding = line.deciding
+    return deciding is not None and deciding.end is not None and verdict(deciding.end) == "succeeded"

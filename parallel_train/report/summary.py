@@ -1,0 +1,91 @@
+"""The first and the last words of a run. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from parallel_train.core.explain import reason
+from parallel_train.core.situation import Situation, name_of
+from parallel_train.core.state import Ended, Line
+from parallel_train.report import words
+from parallel_train.report.lines import MOST_LISTED, adopted
+from parallel_train.report.memory import Memory, Said, live_claim
+from parallel_train.report.view import counts
+
+
+def opening(s: Situation) -> list[Said]:
+    """What is to do, what is skipped, and what runs already."""
+    closed = [line for line in _selected(s) if line.task.id not in s.open]
+    slots = words.slots_of(s, s.pool.slots)
+    where = f" on {slots}" if s.pool.slots and s.open else ""
+    ended = Counter(name_of(line.state) for line in closed)
+    parts = [f"{len(s.open)} to do{where}", *(f"{number} {name}" for name, number in ended.items())]
+    said = [Said(f"{words.plural(s.counts.total(), 'task')}: {', '.join(parts)}")]
+    said += [Said(text) for text in _listed(closed, lambda line: _closed(line, s))]
+    running = [(claim, line) for line in s.lines.values() if (claim := live_claim(line))]
+    return [*said, *(adopted(claim, line, s) for claim, line in running)]
+
+
+def _closed(line: Line, s: Situation) -> str:
+    is_satisfied = isinstance(line.state, Ended) and line.state.is_satisfied
+    output = f"  {words.clean(line.task.output)}" if line.task.output else ""
+    verb = "Skipped" if is_satisfied else "Not run"
+    return f"{verb}: {words.name(line.task)} ({words.reason(reason(s, line.task.id), s)}){output}"
+
+
+def closing(s: Situation, memory: Memory, exit_code: int, now: float) -> list[Said]:
+    """Counts, what failed and why, and what to do next."""
+    number = words.plural(s.counts.total(), "task")
+    every = ", ".join(f"{n} {name}" for name, n in counts(s))
+    said = [Said(f"{number} in {words.clock(now - memory.since)}: {every or 'none'}")]
+    failed = [line for line in _selected(s) if _is(line, "failed")]
+    others = [line for line in _selected(s) if _is(line, "aborted") or _is(line, "stale")]
+    if failed:
+        said.append(Said("Failed:", "bad", tuple(_listed(failed, lambda line: _failed(line, s)))))
+    if others:
+        said.append(Said("Not run:", "note", tuple(_listed(others, lambda line: _not_run(line, s)))))
+    if s.open:
+        said.append(Said(f"Not ended: {words.plural(len(s.open), 'task')}", "note"))
+    steps = list(_next_steps(s, exit_code, has_failed=bool(failed)))
+    return [*said, *([Said("Next:", more=tuple(steps))] if steps else [])]
+
+
+def _failed(line: Line, s: Situation) -> str:
+    claim = next((a.claim for a in reversed(line.tries)), None)
+    log = f"  {words.clean(claim.log)}" if claim and claim.log else ""
+    why = words.reason(reason(s, line.task.id), s).removeprefix("failed: ")
+    return f"  {_number(line)}{words.name(line.task)}: {why}{log}"
+
+
+def _not_run(line: Line, s: Situation) -> str:
+    return f"  {_number(line)}{words.name(line.task)}: {words.reason(reason(s, line.task.id), s)}"
+
+
+def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[str]:
+    if s.counts["succeeded"]:
+        yield "  parallel-train results          the table of results"
+    if has_failed:
+        yield "  parallel-train logs --failed    what the failed ones said"
+        yield "  parallel-train --failed         run only those again"
+    if exit_code in {130, 143} and s.open:
+        yield "  the same command again          goes on where this run stopped"
+
+
+def _selected(s: Situation) -> list[Line]:
+    found = (s.lines[name] for name in s.wishes.selection if name in s.lines)
+    return sorted(found, key=lambda line: (line.task.number, line.task.name))
+
+
+def _is(line: Line, word: str) -> bool:
+    return name_of(line.state) == word
+
+
+def _number(line: Line) -> str:
+    return f"#{line.task.number} " if line.task.number else ""
+
+
+def _listed(lines: list[Line], tell: Callable[[Line], str]) -> Iterable[str]:
+    yield from (tell(line) for line in lines[:MOST_LISTED])
+    if len(lines) > MOST_LISTED:
+        yield f"  … and {len(lines) - MOST_LISTED} more"

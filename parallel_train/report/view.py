@@ -1,0 +1,133 @@
+"""What the screen shows at one moment, as a value. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from parallel_train.core.decide import KILL, STOP, is_holding_back
+from parallel_train.core.situation import Situation
+from parallel_train.core.slots import Slot
+from parallel_train.report import words
+from parallel_train.report.memory import Memory, Said
+
+_ORDER = ("running", "ready", "waiting", "succeeded", "skipped", "failed", "stale", "aborted", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attempt that runs, or is starting: then `elapsed` is None."""
+
+    slot: str
+    task: str
+    number: int
+    attempt: int
+    elapsed: float | None
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    rows: tuple[Row, ...]
+    idle: str  # slots that nothing runs on
+    held: str  # slots that somebody else holds
+    done: int
+    total: int
+    counts: tuple[tuple[str, int], ...]
+    elapsed: float
+    eta: float | None
+    notice: str
+    recent: tuple[Said, ...]
+
+
+def view(s: Situation, memory: Memory, now: float) -> View:
+    slots = (*s.pool.slots.values(), *s.pool.extra.values())
+    free = [slot for slot in slots if slot.holder is None]
+    return View(
+        rows=tuple(_rows(s, memory, now)),
+        idle=_labels(slot for slot in free if slot.avoid_until <= now),
+        held=_labels(slot for slot in free if slot.avoid_until > now),
+        done=done(s),
+        total=s.counts.total(),
+        counts=counts(s),
+        elapsed=now - memory.since,
+        eta=memory.pace.eta(s, now, memory.ages(now)),
+        notice=notice(s, now),
+        recent=tuple(memory.recent),
+    )
+
+
+def done(s: Situation) -> int:
+    """Selected tasks that have ended for this run."""
+    return s.counts.total() - len(s.open)
+
+
+def counts(s: Situation) -> tuple[tuple[str, int], ...]:
+    """Selected tasks by state or ending, those that live first."""
+    return tuple((name, s.counts[name]) for name in _ORDER if s.counts[name] > 0)
+
+
+def notice(s: Situation, now: float) -> str:
+    """Why nothing more starts, where that is so."""
+    running = words.plural(len(s.mine), "task")
+    if s.stopping >= KILL:
+        return f"Killing {running}"
+    if s.stopping >= STOP:
+        return f"Stopping {running}; Ctrl-C again kills them"
+    if s.stopping:
+        return f"Draining: {running} left; Ctrl-C again stops them"
+    if is_holding_back(s):
+        return "A task failed: nothing more is started"
+    if s.paused_until > now:
+        return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
+    return ""
+
+
+def _rows(s: Situation, memory: Memory, now: float) -> Iterator[Row]:
+    """Attempts on this worker's slots, in the order of the slots, then those on others'."""
+    held = dict.fromkeys(slot.holder for slot in (*s.pool.slots.values(), *s.pool.extra.values()))
+    for key in (*held, *(key for key in memory.active if key not in held)):
+        line = s.lines.get(key[0]) if key else None
+        if key is None or line is None:
+            continue
+        active = memory.active.get(key)
+        claim = active.claim if active else None
+        yield Row(
+            slot=words.slot(claim.gpus) if claim else _slots_of(s, key),
+            task=words.name(line.task),
+            number=line.task.number,
+            attempt=key[1],
+            elapsed=max(0.0, now - active.began) if active else None,
+            log=words.clean(claim.log) if claim else "",
+        )
+
+
+def _slots_of(s: Situation, key: tuple[str, int]) -> str:
+    return _labels(slot for slot in (*s.pool.slots.values(), *s.pool.extra.values()) if slot.holder == key)
+
+
+def _labels(slots: Iterator[Slot]) -> str:
+    """GPU 0-1, CPU 0 for any mixture of slots."""
+    every = [slot.device for slot in slots]
+    gpus = [device.label for device in every if device.kind == "gpu"]
+    cpus = [device.label for device in every if device.kind == "cpu"]
+    kinds = [f"{kind} {words.ranges(labels)}" for kind, labels in (("GPU", gpus), ("CPU", cpus)) if labels]
+    return ", ".join(kinds)
+
+
+def status_line(s: Situation, memory: Memory, now: float) -> str:
+    """The guide's line: [00:05:30] Still running: 4 tasks on GPUs [0, 1, 2, 3] (3/12 done, ETA 00:10:00)."""
+    labels = [label for active in memory.active.values() for label in active.claim.gpus]
+    gpus = sorted({x for x in labels if not x.startswith("cpu")}, key=_by_number)
+    cpus = sorted({x.removeprefix("cpu") for x in labels if x.startswith("cpu")}, key=_by_number)
+    kinds = [f"{kind} [{', '.join(found)}]" for kind, found in (("GPUs", gpus), ("CPUs", cpus)) if found]
+    running = words.plural(len(memory.active), "task")
+    text = f"Still running: {running} on {' and '.join(kinds)}" if kinds else f"Still running: {running}"
+    eta = memory.pace.eta(s, now, memory.ages(now))
+    rest = [f"{done(s)}/{s.counts.total()} done", *([f"ETA {words.clock(eta)}"] if eta is not None else [])]
+    why = f"; {notice(s, now)}" if notice(s, now) else ""
+    return f"[{words.clock(now - memory.since)}] {text} ({', '.join(rest)}){why}"
+
+
+def _by_number(label: str) -> tuple[int, str]:
+    return (int(label) if label.isdecimal() else 1 << 30, label)

@@ -1,0 +1,130 @@
+"""What would make tasks fail at once, said before the first one is launched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parallel_train.core.task import fill, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from parallel_train.core.task import Task
+
+_PYTHON = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
+# Python's own options that take a value, which is no script.
+_WITH_VALUE = frozenset({"-W", "-X", "--check-hash-based-pycs"})
+
+
+def check(tasks: Sequence[Task], project: Path, late_values: Mapping[str, str], *, log_dir: str = "logs") -> list[str]:
+    """A sentence for each thing that is missing or can't be written, with the tasks that it concerns.
+
+    `late_values` are the values of the late marks. Looks at the disk, changes nothing.
+    """
+    disk = _Disk(project, tasks)
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        for sentence in _of(task, late_values, disk):
+            found.setdefault(sentence, []).append(task.name)
+    said = [f"{sentence} ({_whose(names)})" for sentence, names in found.items()]
+    refused = disk.refusal(project / log_dir)
+    return [*said, f"logs can't be written: {refused}"] if refused else said
+
+
+def _whose(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} tasks, the first is {names[0]}"
+
+
+class _Disk:
+    """What is there or will be made by a task. Each path is looked at once."""
+
+    def __init__(self, project: Path, tasks: Sequence[Task]) -> None:
+        self.project = project
+        self._made = {os.path.normpath(project / task.output) for task in tasks if task.output is not None}
+        self._there: dict[str, bool] = {}
+        self._programs: dict[tuple[str, str | None], bool] = {}
+        self._refusals: dict[Path, str] = {}
+
+    def has(self, path: str) -> bool:
+        """Whether `path` exists, or lies where a task will put it."""
+        if path not in self._there:
+            at = os.path.normpath(path)
+            made = at in self._made or any(str(parent) in self._made for parent in Path(at).parents)
+            self._there[path] = made or os.path.exists(at)  # noqa: PTH110 - many paths, as text
+        return self._there[path]
+
+    def has_program(self, program: str, search: str | None) -> bool:
+        key = (program, search)
+        if key not in self._programs:
+            self._programs[key] = shutil.which(program, path=search) is not None
+        return self._programs[key]
+
+    def refusal(self, folder: Path) -> str:
+        """Why nothing can be made at `folder`; empty where it can."""
+        if folder not in self._refusals:
+            nearest = next(at for at in (folder, *folder.parents) if os.path.lexists(at))
+            if not nearest.is_dir():
+                self._refusals[folder] = f"{nearest} is no folder"
+            elif not os.access(nearest, os.W_OK | os.X_OK):
+                self._refusals[folder] = f"no right to write in {nearest}"
+            else:
+                self._refusals[folder] = ""
+        return self._refusals[folder]
+
+
+def _of(task: Task, late_values: Mapping[str, str], disk: _Disk) -> Iterator[str]:
+    cwd = os.path.join(disk.project, fill(task.cwd, late_values))  # noqa: PTH118 - many paths, as text
+    if os.path.isdir(cwd):  # noqa: PTH112 - many paths, as text
+        if not task.shell:
+            yield from _of_command(task, cwd, late_values, disk)
+    elif not disk.has(cwd):
+        yield f"the folder {show(task.cwd)} is missing"
+    for given in task.inputs:
+        if not disk.has(os.path.join(disk.project, given)):  # noqa: PTH118 - many paths, as text
+            yield f"the input {given} is missing"
+    if task.output is not None and (refused := disk.refusal((disk.project / task.output).parent)):
+        yield f"the output {task.output} can't be written: {refused}"
+
+
+def _of_command(task: Task, cwd: str, late_values: Mapping[str, str], disk: _Disk) -> Iterator[str]:
+    words = [fill(word, late_values) for word in task.command]
+    program = words[0]
+    if "/" in program:
+        found = disk.has_program(os.path.join(cwd, program), None)  # noqa: PTH118 - many paths, as text
+    else:
+        found = disk.has_program(program, task.env.get("PATH"))
+    if not found:
+        yield f"the program {program} is not found"
+    for path in (_script(words), *_config_files(words)):
+        if path and not disk.has(os.path.join(cwd, path)):  # noqa: PTH118 - many paths, as text
+            yield f"the file {path} is missing"
+
+
+def _script(words: Sequence[str]) -> str:
+    """The script that a Python interpreter is given; empty where it is none."""
+    if not _PYTHON.fullmatch(words[0]):
+        return ""
+    rest = iter(words[1:])
+    for word in rest:
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif word in {"-m", "-c", "-"}:
+            return ""
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def _config_files(words: Sequence[str]) -> Iterator[str]:
+    """What stands after options such as --config-file and --dataset-config-file."""
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name.startswith("-") and "config" in name and "file" in name:
+            if equals:
+                yield value
+            elif index + 1 < len(words) and not words[index + 1].startswith("-"):
+                yield words[index + 1]

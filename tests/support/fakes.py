@@ -1,0 +1,230 @@
+"""Stand-ins for disk, machine, screen and clock, with the same manners as the real ones (see tests/contract)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, RoundOpened, Vanished
+from parallel_train.core.facts import Claim, End, Exited, Lost, NotStarted, Outcome, Owner, Round, Signalled
+from parallel_train.core.situation import Situation
+from parallel_train.core.slots import Device
+
+Key = tuple[str, int]
+
+
+@dataclass
+class FakeClock:
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class FakeDisk:
+    """The records, and who lives. Several queues and runners may share one."""
+
+    rounds: dict[Key, Round] = field(default_factory=dict)
+    claims: dict[Key, Claim] = field(default_factory=dict)
+    ends: dict[Key, End] = field(default_factory=dict)
+    workers: set[str] = field(default_factory=set)
+    living: set[Key] = field(default_factory=set)  # attempts whose owner lives
+    held: dict[str, Key] = field(default_factory=dict)  # slot -> the attempt that holds its lock
+
+
+@dataclass
+class FakeQueue:
+    disk: FakeDisk = field(default_factory=FakeDisk)
+    worker: str = "host.100.1"
+    troubles: list[OSError] = field(default_factory=list)  # each is raised once, by whatever is asked next
+    told: set[tuple[str, str, int]] = field(default_factory=set)
+
+    def join(self) -> None:
+        self.disk.workers.add(self.worker)
+
+    def leave(self) -> None:
+        self.disk.workers.discard(self.worker)
+
+    def has_company(self) -> bool:
+        return bool(self.disk.workers - {self.worker})
+
+    def changes(self, now: float) -> list[Event]:
+        self._trip()
+        events: list[Event] = []
+        events += [RoundOpened(r) for r in self._untold("rounds", self.disk.rounds)]
+        for claim in self._untold("claims", self.disk.claims):
+            is_over = (claim.task, claim.attempt) in self.disk.ends
+            is_orphan = claim.owner.worker not in self.disk.workers - {self.worker}
+            events.append(Claimed(claim, orphan=is_orphan and not is_over, is_here=not is_over))
+        events += [Ended(end, now) for end in self._untold("ends", self.disk.ends)]
+        return events
+
+    def open_round(self, wanted: Round) -> RoundOpened:
+        self._trip()
+        there = self.disk.rounds.setdefault((wanted.task, wanted.number), wanted)
+        return RoundOpened(there, ours=(there.identity, there.aside) == (wanted.identity, wanted.aside))
+
+    def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
+        self._trip()
+        key = (claim.task, claim.attempt)
+        return Ended(self.disk.ends.setdefault(key, End(*key, outcome)))
+
+    def _untold(self, kind: str, records: dict[Key, object]) -> list:
+        fresh = sorted(key for key in records if (kind, *key) not in self.told)
+        self.told.update((kind, *key) for key in fresh)
+        return [records[key] for key in fresh]
+
+    def _trip(self) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
+
+
+@dataclass
+class FakeRunner:
+    """Attempts that end when the test says so, or when `idle`, asked in a wait without events, says so.
+
+    A shim's checks are made as the real one makes them.
+    """
+
+    disk: FakeDisk = field(default_factory=FakeDisk)
+    worker: str = "host.100.1"
+    clock: FakeClock = field(default_factory=FakeClock)
+    idle: Callable[[FakeRunner], None] = lambda _: None
+    troubles: list[OSError] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    running: dict[Key, Launch] = field(default_factory=dict)
+    watched: set[Key] = field(default_factory=set)
+    stops: list[tuple[str, int, bool]] = field(default_factory=list)
+    swept: list[Claim] = field(default_factory=list)
+    started: list[Launch] = field(default_factory=list)
+    waits: list[float | None] = field(default_factory=list)
+    is_closed: bool = False
+
+    # ---- the port ----
+
+    def start(self, launch: Launch, devices: Sequence[Device]) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
+        self.started.append(launch)
+        key = (launch.task.id, launch.attempt)
+        held = [name for name in sorted(launch.slots) if name in self.disk.held]
+        before = (launch.task.id, launch.attempt - 1)
+        if held:
+            self._refuse(key, "busy", tuple(held[:1]))
+        elif key in self.disk.claims or (launch.attempt > 1 and before not in self.disk.ends):
+            self._refuse(key, "behind")
+        else:
+            self._claim(launch, devices)
+
+    def watch(self, claim: Claim) -> None:
+        key = (claim.task, claim.attempt)
+        if key in self.disk.ends:
+            self.events.append(Ended(self.disk.ends[key], self.clock.now))
+        elif key in self.disk.living:
+            self.watched.add(key)
+        else:
+            self.events.append(Vanished(*key))
+
+    def stop(self, task: str, attempt: int, *, kill: bool) -> None:
+        self.stops.append((task, attempt, kill))
+
+    def sweep(self, claim: Claim) -> None:
+        self.swept.append(claim)
+
+    def wait(self, seconds: float | None) -> list[Event]:
+        self.waits.append(seconds)
+        if not self.events:
+            self.idle(self)
+        events, self.events = self.events, []
+        if not events:
+            self.clock.now += 60.0 if seconds is None else seconds
+        return events
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    # ---- what a test does ----
+
+    def finish(self, task: str, attempt: int, outcome: Outcome | int = 0, **more: object) -> None:
+        """End a running attempt, wherever it was started."""
+        key = (task, attempt)
+        made = Exited(outcome) if isinstance(outcome, int) else outcome
+        launch = self.running.pop(key, None)
+        output = "there" if launch is not None and launch.task.output else "none"
+        end = replace(End(*key, made, output=output), **more)  # type: ignore[arg-type]
+        self._gone(key)
+        self.watched.discard(key)
+        self.events.append(Ended(self.disk.ends.setdefault(key, end), self.clock.now))
+
+    def vanish(self, task: str, attempt: int) -> None:
+        """Kill the process that owns an attempt."""
+        key = (task, attempt)
+        self.running.pop(key, None)
+        self._gone(key)
+        self.events.append(Vanished(*key))
+
+    def _gone(self, key: Key) -> None:
+        self.disk.living.discard(key)
+        for name in [name for name, holder in self.disk.held.items() if holder == key]:
+            del self.disk.held[name]
+
+    # ---- as a shim ----
+
+    def _refuse(self, key: Key, why: str, slots: tuple[str, ...] = ()) -> None:
+        self.events.append(Refused(*key, why, self.clock.now, slots))  # type: ignore[arg-type]
+
+    def _claim(self, launch: Launch, devices: Sequence[Device]) -> None:
+        key = (launch.task.id, launch.attempt)
+        claim = Claim(
+            *key,
+            launch.round,
+            launch.task.identity,
+            {name: seen.deciding for name, seen in launch.needs.items()},
+            Owner(self.worker, "host", "machine", "boot", "pidns", 1000 + len(self.started), 1),
+            launch.slots,
+            tuple(device.label for device in devices),
+            "log",
+            "err",
+        )
+        self.disk.claims[key] = claim
+        self.disk.living.add(key)
+        self.disk.held.update(dict.fromkeys(launch.slots, key))
+        self.events.append(Claimed(claim))
+        self.running[key] = launch
+        doubt = self._disagreement(launch)
+        if doubt:
+            self.finish(*key, NotStarted(doubt), output="none")
+
+    def _disagreement(self, launch: Launch) -> str:
+        if (launch.task.id, launch.round + 1) in self.disk.rounds:
+            return "a newer round was opened"
+        for need, seen in launch.needs.items():
+            if (need, seen.round + 1) in self.disk.rounds:
+                return "a need is to run again"
+            if (need, seen.last + 1) in self.disk.claims:
+                return "a need runs again"
+        return "" if self.worker in self.disk.workers else "its worker left"
+
+
+def killed(number: int = 9) -> Signalled:
+    return Signalled(number)
+
+
+@dataclass
+class FakeReporter:
+    shown: list[Event] = field(default_factory=list)
+    closed: int | None = None
+    wants: float = 3600.0  # seconds until it wants to be asked again
+
+    def show(self, event: Event, situation: Situation) -> None:
+        self.shown.append(event)
+
+    def tick(self, situation: Situation, now: float) -> float:
+        return self.wants
+
+    def close(self, situation: Situation, exit_code: int) -> None:
+        self.closed = exit_code
+
+    def of(self, kind: type) -> list:
+        return [event for event in self.shown if isinstance(event, kind)]

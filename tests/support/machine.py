@@ -1,0 +1,178 @@
+"""A project, its queue and a runner in a folder of the test's: real launchers, shims and tasks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from parallel_train.core import wire
+from parallel_train.core.events import Claimed, Ended, Event, Launch, NeedSeen, Refused
+from parallel_train.core.facts import Claim, End, Owner
+from parallel_train.core.slots import Device
+from parallel_train.core.task import Task
+from parallel_train.procs import locks, process
+from parallel_train.procs.order import Surroundings
+from parallel_train.procs.runner import LocalRunner, is_alive
+from parallel_train.store import queue, records
+from parallel_train.store.queue import DiskQueue
+from tests.support.wait import wait_until
+
+
+@dataclass
+class Machine:
+    project: Path
+    worker: str = "tester"
+    grace: float = 0.3
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    threads: int = 1
+    umask: int = 0o022
+    runner: LocalRunner = field(init=False)
+    events: list[Event] = field(default_factory=list)
+    lock_names: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        queue.create(self.folder)
+        (self.project / "logs").mkdir(exist_ok=True)
+        self.queue().join()
+        around = Surroundings(
+            project=self.project,
+            queue=self.folder,
+            worker=self.worker,
+            late={"python": sys.executable},
+            threads=self.threads,
+            umask=self.umask,
+            grace=self.grace,
+            environment=self.environment,
+        )
+        self.runner = LocalRunner(around)
+
+    @property
+    def folder(self) -> Path:
+        return self.project / queue.NAME
+
+    def queue(self) -> DiskQueue:
+        return DiskQueue(self.folder, self.owner, is_alive)
+
+    @property
+    def owner(self) -> Owner:
+        return wire.owner_of(process.this_process(self.worker))
+
+    def device(self, kind: str = "cpu", label: str = "0") -> Device:
+        name = f"{kind}-test-{uuid.uuid4().hex}"
+        self.lock_names.append(name)
+        return Device(kind, label, label if kind == "gpu" else "", name)  # type: ignore[arg-type]
+
+    def task(self, *command: str, name: str = "task", **more: object) -> Task:
+        return replace(Task(name, command, id=name, identity="same"), **more)  # type: ignore[arg-type]
+
+    def python(self, code: str, name: str = "task", **more: object) -> Task:
+        """A task that runs `code`."""
+        return self.task(sys.executable, "-I", "-S", "-c", code, name=name, **more)
+
+    def start(
+        self,
+        task: Task,
+        *devices: Device,
+        attempt: int = 1,
+        round_: int = 1,
+        needs: Mapping[str, NeedSeen] | None = None,
+        aside: int = 0,
+    ) -> Launch:
+        devices = devices or (self.device(),)
+        launch = Launch(task, attempt, round_, needs or {}, tuple(d.lock for d in devices), aside)
+        self.runner.start(launch, devices)
+        return launch
+
+    # ---- what happened ----
+
+    def listen(self) -> None:
+        self.events += self.runner.wait(0.05)
+
+    def event(self, kind: type, task: str = "task", attempt: int = 1) -> Event:
+        """The first event of that kind about that attempt."""
+
+        def look() -> Event | None:
+            self.listen()
+            return next((e for e in self.events if isinstance(e, kind) and _about(e) == (task, attempt)), None)
+
+        return wait_until(look, f"{kind.__name__} of {task}.{attempt}, only {self.events}")
+
+    def claimed(self, task: str = "task", attempt: int = 1) -> Claim:
+        return self.event(Claimed, task, attempt).claim
+
+    def ended(self, task: str = "task", attempt: int = 1) -> End:
+        return self.event(Ended, task, attempt).end
+
+    def refused(self, task: str = "task", attempt: int = 1) -> Refused:
+        return self.event(Refused, task, attempt)
+
+    def run(self, task: Task, *devices: Device, **more: object) -> End:
+        """One attempt from its start to its end; the end as it is recorded."""
+        launch = self.start(task, *devices, **more)  # type: ignore[arg-type]
+        told = self.ended(task.id, launch.attempt)
+        recorded = self.end(task.id, launch.attempt)
+        assert replace(told, seconds=0) == replace(recorded, seconds=0)
+        return recorded
+
+    def end(self, task: str = "task", attempt: int = 1) -> End:
+        return wire.end_of(records.read_one(str(self.folder / "ends" / f"{task}.{attempt}")))
+
+    def claim(self, task: str = "task", attempt: int = 1) -> Claim:
+        return wire.claim_of(records.read_one(str(self.folder / "claims" / f"{task}.{attempt}")))
+
+    def log(self, task: str = "task", attempt: int = 1) -> str:
+        return (self.project / self.claim(task, attempt).log).read_text()
+
+    def until_file(self, name: str) -> str:
+        """The content of a file that a task writes in one go."""
+        path = self.project / name
+        return wait_until(lambda: path.exists() and path.read_text(), f"{name} is written")
+
+    def publish(self, kind: str, name: str, data: dict | None = None) -> None:
+        assert records.publish(str(self.folder / kind / name), [data or {}])
+
+
+def _about(event: Event) -> tuple[str, int]:
+    match event:
+        case Claimed(claim):
+            return claim.task, claim.attempt
+        case Ended(end):
+            return end.task, end.attempt
+        case _:
+            return getattr(event, "task", ""), getattr(event, "attempt", 0)
+
+
+@contextmanager
+def machine(project: Path, **more: object) -> Iterator[Machine]:
+    made = Machine(project, **more)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        made.runner.close()
+        for path in (made.folder / "claims").iterdir():
+            owner = wire.claim_of(records.read_one(str(path))).owner
+            process.signal_proven(owner.pid, owner.start, signal.SIGQUIT)
+        for name in made.lock_names:
+            with suppress(FileNotFoundError):
+                (Path(locks.folder()) / name).unlink()
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    return process.start_time(pid) != 0
+
+
+def is_gone(pid: int) -> bool:
+    return not lives(pid)
+
+
+def sleeper(**more: object) -> subprocess.Popen[bytes]:
+    """A process that waits for as long as its standard input stays open."""
+    return subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **more)  # type: ignore[call-overload]
