@@ -48,6 +48,9 @@ def logs(project: Path, tasks: Sequence[str], *, follow: bool, err: bool, failed
         # Whoever read has seen enough. What the stream still holds must not fail again at the very end.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), out.fileno())
+    finally:
+        for view in views:
+            view.close()
     return 0
 
 
@@ -115,10 +118,20 @@ class View:
                 self._tails[path] = self._open(path, screen)
             tail = self._tails[path]
             if tail is not None:
-                for line in chain(tail.lines(), tail.flush() if self.is_over else ()):
-                    screen.head(path, self._title(path))
-                    screen.line(line)
-                screen.unfinished(path, tail.rest)
+                self._show(path, tail, screen)
+        if self.is_over:
+            self.close()
+
+    def _show(self, path: str, tail: Tail, screen: Screen) -> None:
+        for line in chain(tail.lines(), tail.flush() if self.is_over else ()):
+            screen.head(path, self._title(path))
+            screen.line(line)
+        screen.unfinished(path, tail.rest)
+
+    def close(self) -> None:
+        for tail in self._tails.values():
+            if tail is not None:
+                tail.close()
 
     def _files(self) -> list[str]:
         """The .log; the .err as well where the task failed, or instead where the .log is empty."""

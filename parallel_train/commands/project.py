@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from parallel_train.core.state import Line
 from parallel_train.core.task import Task
 from parallel_train.core.wire import owner_of
 from parallel_train.errors import UsageError
-from parallel_train.procs import outputs, process
+from parallel_train.procs import order, outputs, process
 from parallel_train.procs.runner import is_alive
 from parallel_train.store import queue, submissions
 from parallel_train.store.queue import DiskQueue
@@ -50,8 +50,11 @@ def known_tasks(folder: Path, file: str | None = None, *, everything: bool = Fal
     return tuple(sorted(found.values(), key=lambda task: task.number))
 
 
-def survey(project: Path, lines: Iterable[Line]) -> list[Event]:
-    """What stands where outputs were promised, for those tasks whose state hangs on it."""
+def survey(project: Path, lines: Iterable[Line], late: Mapping[str, str] | None = None) -> list[Event]:
+    """What stands where outputs were promised, for those tasks whose state hangs on it.
+
+    With `late` (see core.task.fill) also what changed since an output was made.
+    """
     found: list[Event] = []
     for line in lines:
         task = line.task
@@ -63,8 +66,17 @@ def survey(project: Path, lines: Iterable[Line]) -> list[Event]:
             files = [str(project / pattern) for pattern in task.done_when.files]
             done_when = {"files": files, "contains": task.done_when.contains}
         look = outputs.found_state if line.is_untouched else outputs.state
-        found.append(OutputFound(task.id, cast("OutputState", look(promised, done_when))))
+        state = cast("OutputState", look(promised, done_when))
+        found.append(OutputFound(task.id, state, _changed_since(project, line, late) if late else ()))
     return found
+
+
+def _changed_since(project: Path, line: Line, late: Mapping[str, str]) -> tuple[str, ...]:
+    if line.deciding is None:
+        return ()
+    then = line.deciding.claim.made_with
+    now = order.made_with(line.task, project, late)
+    return tuple(name for name, value in now.items() if then.get(name, value) != value)
 
 
 def _has_succeeded(line: Line) -> bool:
@@ -72,13 +84,15 @@ def _has_succeeded(line: Line) -> bool:
     return deciding is not None and deciding.end is not None and verdict(deciding.end) == "succeeded"
 
 
-def read_situation(disk: DiskQueue, tasks: Sequence[Task], wishes: Wishes, pool: Pool) -> Situation:
+def read_situation(
+    disk: DiskQueue, tasks: Sequence[Task], wishes: Wishes, pool: Pool, *, late: Mapping[str, str] | None = None
+) -> Situation:
     """Everything the records and outputs say of `tasks`, as a situation. Reads only."""
     situation = Situation(wishes, pool)
     situations.load(situation, tasks)
     now = time.monotonic()
     situations.absorb(situation, disk.changes(now) if disk.folder.is_dir() else [])
-    situations.absorb(situation, survey(disk.folder.parent, situation.lines.values()))
+    situations.absorb(situation, survey(disk.folder.parent, situation.lines.values(), late))
     return situation
 
 

@@ -19,6 +19,7 @@ from parallel_train.results import collate
 from parallel_train.results.collate import Missing, Row, Table
 
 NO_RESULT = 3  # the exit code
+_MOST_REASONS = 8
 
 
 def results(project: Path, *, file: str | None, best: bool, as_csv: bool, as_json: bool, out: TextIO) -> int:
@@ -118,9 +119,9 @@ def _draw(tables: Sequence[Table], out: TextIO, *, best: bool) -> None:
         if rows:
             print_sheet(table.results_sheet([_shown(row, ranked) for row in rows]), out)
         if not best or not rows:
-            out.writelines(f"no result: {line}\n" for line in _without(ranked.missing))
+            out.writelines(f"{line}\n" for line in _without(ranked.missing))
     if not tables:
-        out.write("no result: nothing was asked for yet\n")
+        out.write("no result: no task was asked for yet\n")
 
 
 def _shown(row: Row, ranked: Table) -> table.ResultRow:
@@ -138,11 +139,14 @@ def _shown(row: Row, ranked: Table) -> table.ResultRow:
 
 
 def _without(missing: Iterable[Missing]) -> list[str]:
-    """How many tasks have no result for each reason, and their names while they are few."""
-    names: dict[str, list[str]] = {}
+    """Why tasks have no result, each reason once with the names of the first tasks, and not too many reasons."""
+    tasks: dict[str, list[str]] = {}
     for one in missing:
-        names.setdefault(one.why, []).append(words.clean(one.name))
-    return [f"{words.plural(len(n), 'task')} {words.clean(why)} ({_few(n)})" for why, n in names.items()]
+        tasks.setdefault(one.why, []).append(words.clean(one.name))
+    shown = list(tasks.items())[:_MOST_REASONS]
+    lines = [f"no result ({words.clean(why)}): {_few(names)}" for why, names in shown]
+    others = sum(map(len, tasks.values())) - sum(len(names) for _, names in shown)
+    return [*lines, f"no result: {words.plural(others, 'more task')}"] if others else lines
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

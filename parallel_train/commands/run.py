@@ -79,7 +79,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         source="" if options.dry_run else asked.source(options),
         about={"file": asked.file, "log_dir": options.log_dir},
     )
-    situation = read_situation(disk, tasks, Wishes(worker=worker), machine.pool)
+    situation = read_situation(disk, tasks, Wishes(worker=worker), machine.pool, late=plan.late_values(options))
     situations.begin(situation, _wishes(asked, options, situation, disk))
     if not options.again:
         plan.check_disk_is_there(situation, project)

@@ -31,7 +31,8 @@ def status(
     out: TextIO,
 ) -> int:
     """Print the state of all tasks, or of those that `wanted` names; 0."""
-    tasks = known_tasks(existing_queue(project), file, everything=everything)
+    source = str(Path(file)) if file else None  # as the task file's reader writes it
+    tasks = known_tasks(existing_queue(project), source, everything=everything)
     if not tasks:
         raise NothingSelectedError(f"no task of {file} was asked for here" if file else "the queue holds no task")
     situation = look(project, tasks)

@@ -32,10 +32,10 @@ class Tail:
         Raises OSError where it can't be read, or is a link or a pipe that a task put in its place.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        file = os.fdopen(descriptor, "rb")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            file.close()
+            os.close(descriptor)
             raise OSError(0, "not a regular file", str(path))
+        file = os.fdopen(descriptor, "rb")
         file.seek(_start_of_last(file, lines) if lines else 0)
         return cls(file)
 
@@ -56,6 +56,9 @@ class Tail:
         if self.rest:
             yield last_state(self.rest)
             self.rest = b""
+
+    def close(self) -> None:
+        self.file.close()
 
 
 def last_state(line: bytes) -> bytes:

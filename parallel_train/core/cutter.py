@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from parallel_train.core import points
 from parallel_train.core.graph import did_you_mean
 from parallel_train.core.placeholders import LATE, RESERVED, Text, cut
 from parallel_train.core.task import Metric, late
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from parallel_train.core.template import Findings, Path, Template
+from parallel_train.core.template import Findings, Path, Template
 
 ARGS = Text(("", ""), ("args",))
 PROJECT = Text((".",))

@@ -93,6 +93,7 @@ class OutputFound:
 
     task: str
     output: OutputState
+    changed_since: tuple[str, ...] = ()  # see Line
 
 
 @dataclass(frozen=True, slots=True)

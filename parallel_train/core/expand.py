@@ -5,19 +5,15 @@ from __future__ import annotations
 import glob
 import re
 import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from parallel_train.core import outputs, points
 from parallel_train.core.cutter import ARGS, Cut, cut_template
 from parallel_train.core.override import override
 from parallel_train.core.placeholders import Text, arguments, written
 from parallel_train.core.task import DoneWhen, Json, Metric, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from parallel_train.core.template import Findings, Setting, Template
+from parallel_train.core.template import Findings, Setting, Template
 
 _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
 
@@ -134,10 +130,11 @@ class _Filler:
 
     def _metrics(self, values: Mapping[str, str]) -> Iterator[Metric]:
         for metric, (name, file, regex) in zip(self.plan.template.metrics, self.plan.metrics, strict=True):
+            usual = f"{values['output']}/metrics.json" if "output" in values and not regex else None
             yield Metric(
                 name.fill(values),
                 metric.mode,
-                file.fill(values) if file else None,
+                file.fill(values) if file else usual,
                 regex.fill(_each(re.escape, values)) if regex else None,
             )
 

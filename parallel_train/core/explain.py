@@ -64,6 +64,7 @@ class GoesOn:
 @dataclass(frozen=True, slots=True)
 class DoneByUs:
     end: End
+    changed_since: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def _stays(line: Line, state: Ended) -> Cause:
         case "failed" if end is not None:
             return Failed(end, count(line, "failed"), count(line, "lost"))
         case "succeeded" if end is not None:
-            return DoneByUs(end)
+            return DoneByUs(end, line.changed_since)
         case _:
             return OutputExists(line.task.output or "", line.task.done_when is not None)
 

@@ -51,6 +51,7 @@ class Claim:
     log: str
     err: str
     cookie: str = ""
+    made_with: Mapping[str, str] = field(default_factory=dict)  # what may matter but is no part of the identity
     at: str = ""  # ISO 8601 UTC
 
 

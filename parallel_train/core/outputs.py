@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from parallel_train.core.placeholders import Text
+from parallel_train.core.placeholders import Text
 
 _LONGEST_NAME = 255
 

@@ -6,16 +6,12 @@ A list of values becomes the one value. Where a value is tied to others, in a ro
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from parallel_train.core.points import Point, params_of, same
+from parallel_train.core.task import Json
 from parallel_train.core.template import Matrix, Template
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from parallel_train.core.task import Json
 
 
 def override(template: Template, values: Mapping[str, Json]) -> Template:

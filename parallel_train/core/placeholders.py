@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from parallel_train.core.task import Json, late
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
 _MARK = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
 
 from parallel_train.core.graph import did_you_mean
 from parallel_train.core.placeholders import RESERVED, is_name
 from parallel_train.core.task import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from parallel_train.core.template import Findings, Path, Template
+from parallel_train.core.template import Findings, Path, Template
 
 Point = dict[str, Json]
 

@@ -26,7 +26,7 @@ from parallel_train.core.events import (
 from parallel_train.core.events import (
     Ended as AttemptEnded,
 )
-from parallel_train.core.facts import Attempt, Claim, NotStarted, Round, verdict
+from parallel_train.core.facts import Attempt, Claim, NotStarted, Round, Why, verdict
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Ready, Running, State, Waiting, derive
 from parallel_train.core.task import Task
@@ -131,7 +131,7 @@ def absorb(situation: Situation, events: Iterable[Event]) -> None:
     rebuild(situation)
 
 
-def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0912  one case per event, no logic of its own
+def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911, PLR0912  one case per event, no logic of its own
     """Note the facts of `event`; the tasks whose state may hang on them."""
     match event:
         case Submitted():
@@ -146,8 +146,9 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0912
             return _on_refused(s, event)
         case AttemptEnded():
             return _on_ended(s, event)
-        case OutputFound(task, output):
+        case OutputFound(task, output, changed_since):
             s.lines[task].output = output
+            s.lines[task].changed_since = changed_since
             return [task]
         case Watched(task, attempt):
             s.unwatched.pop((task, attempt), None)
@@ -315,21 +316,24 @@ def _needs_first(s: Situation) -> list[str]:
 
 def _wish(s: Situation, line: Line) -> OpenRound | None:
     """The round that this run should open for `line`, if any."""
-    task = line.task
-    state = line.state
-    if task.id not in s.wishes.selection or task.id in s.opened:
+    why = _why_again(s, line)
+    if why is None:
         return None
-    number = line.round + 1
-    if task.id in s.asked and not isinstance(state, Running):
-        if s.asked[task.id] >= number:
-            return OpenRound(Round(task.id, number, task.identity, "asked for", aside=True, by=s.wishes.worker))
+    is_aside = why != "failed before"
+    return OpenRound(Round(line.task.id, line.round + 1, line.task.identity, why, is_aside, s.wishes.worker))
+
+
+def _why_again(s: Situation, line: Line) -> Why | None:
+    name = line.task.id
+    if name not in s.wishes.selection or name in s.opened or isinstance(line.state, Running):
         return None
-    if not isinstance(state, Ended):
-        return None
-    if state.stale:
-        return OpenRound(Round(task.id, number, task.identity, state.stale, aside=True, by=s.wishes.worker))
-    if state.ending == "failed" and s.wishes.repeat_failed:
-        return OpenRound(Round(task.id, number, task.identity, "failed before", aside=False, by=s.wishes.worker))
+    if s.asked.get(name, 0) > line.round:
+        return "asked for"
+    match line.state:
+        case Ended(stale=str(why)):
+            return why
+        case Ended("failed") if s.wishes.repeat_failed:
+            return "failed before"
     return None
 
 

@@ -61,6 +61,7 @@ class Line:
     rounds: tuple[Round, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     output: OutputState = "missing"
+    changed_since: tuple[str, ...] = ()  # no part of the identity, but not as when the output was made: a script
     launching: int = 0  # the attempt a shim was asked for, until it claims
     state: State = Waiting()
 
@@ -122,17 +123,21 @@ def derive(line: Line, lines: Mapping[str, Line], to_open: Mapping[str, object],
     for name in reversed(needs):  # the last one is likely to be open longest: one look is enough for most events
         if name in to_open or not isinstance(lines[name].state, Ended):
             return Waiting((name,))
-    made_from: dict[str, int] = {}
     for name in needs:
-        state = lines[name].state
-        if isinstance(state, Ended):
-            if not state.is_satisfied:
-                return Ended("aborted", because=name)
-            made_from[name] = state.attempt
-    found = _from_own_history(line, made_from)
+        if not _is_satisfied(lines[name].state):
+            return Ended("aborted", because=name)
+    found = _from_own_history(line, {name: _attempt(lines[name].state) for name in needs})
     if isinstance(found, Ready) and readers and line.is_aside_due:
         return Waiting(readers, "readers")
     return found
+
+
+def _is_satisfied(state: State) -> bool:
+    return isinstance(state, Ended) and state.is_satisfied
+
+
+def _attempt(state: State) -> int:
+    return state.attempt if isinstance(state, Ended) else 0
 
 
 def _from_own_history(line: Line, made_from: Mapping[str, int]) -> State:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
 # What is only known at launch stands between two NUL bytes: no argument, path or variable can hold one.
 _LATE = re.compile("\0([a-z_]+)\0")
@@ -46,6 +46,8 @@ class DoneWhen:
 @dataclass(frozen=True, slots=True)
 class Metric:
     """Where a task's number is found: key `name` of the JSON file `file`, or group 1 of `regex` in its log.
+
+    A task file that names neither means metrics.json in the output.
 
     A dotted `name` walks into nested objects. Of several matches of `regex` the last counts. NaN is never best.
     """

@@ -5,19 +5,15 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from parallel_train.core import outputs
+from parallel_train.core.expand import Draft, Need
 from parallel_train.core.graph import CycleError, did_you_mean, order
 from parallel_train.core.placeholders import written
 from parallel_train.core.task import Json, Task, task_id
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from parallel_train.core.expand import Draft, Need
-    from parallel_train.core.template import Findings
+from parallel_train.core.template import Findings
 
 _LONGEST_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

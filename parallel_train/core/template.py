@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from parallel_train.core.task import DoneWhen, Json, Metric
+from parallel_train.core.task import DoneWhen, Json, Metric
 
 Path = tuple["str | int", ...]
 

@@ -14,10 +14,10 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,9 +26,6 @@ from torch import nn
 from parallel_train.demo.config import Config, DemoError, read_config
 from parallel_train.demo.data import add_noise, find_digits, load_digits, split
 from parallel_train.demo.losses import Loss, cross_entropy, generalized_cross_entropy, mean_absolute_error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 

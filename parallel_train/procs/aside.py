@@ -32,7 +32,7 @@ def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
         os.mkdir(final, 0o700)
         records.sync_folder(base)
         return final
-    part = os.path.join(base, "%s.%d.part" % (name, attempt))
+    part = os.path.join(base, f"{name}.{attempt}.part")
     os.mkdir(part, 0o700)
     os.rename(output, os.path.join(part, os.path.basename(output)))
     records.sync_folder(part)

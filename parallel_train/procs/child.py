@@ -13,6 +13,10 @@ from parallel_train.procs import process
 SECRET = "secret:"  # noqa: S105  the prefix of a reference, not a secret
 
 
+# What the launcher and the shim ignore or handle, and a command must find as usual.
+HANDLED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGQUIT)
+
+
 class StartError(Exception):
     """The command could not be executed; `code` is what a shell would have said: 127 not found, 126 otherwise."""
 
@@ -29,7 +33,7 @@ def start(order: dict[str, Any], held: list[int], log: int, err: int) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(told)
-        _become(order, environment, shim, (held, log, err), tell)
+        _become(order, environment, shim=shim, files=(held, log, err), tell=tell)
     os.close(tell)
     with open(told, "rb") as pipe:
         failure = pipe.read()  # ends without a byte when exec closes the other side
@@ -55,7 +59,7 @@ def _environment(order: dict[str, Any]) -> dict[str, str]:
     return environment
 
 
-def _become(order: dict[str, Any], environment: dict[str, str], shim: int, files: Any, tell: int) -> None:
+def _become(order: dict[str, Any], environment: dict[str, str], *, shim: int, files: Any, tell: int) -> None:
     """In the child: turn into the command, or tell why not. Never returns."""
     held, log, err = files
     step = "could not be set up"
@@ -68,20 +72,13 @@ def _become(order: dict[str, Any], environment: dict[str, str], shim: int, files
             os.dup2(source, target)
         for descriptor in held:
             os.set_inheritable(descriptor, True)
-        for number in (
-            signal.SIGINT,
-            signal.SIGHUP,
-            signal.SIGPIPE,
-            signal.SIGXFSZ,
-            signal.SIGTERM,
-            signal.SIGQUIT,
-        ):
+        for number in HANDLED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         step = "folder {}".format(order["cwd"])
         os.chdir(order["cwd"])
         step = "command {}".format(order["argv"][0])
-        os.execvpe(order["argv"][0], order["argv"], environment)
+        os.execvpe(order["argv"][0], order["argv"], environment)  # noqa: S606  no shell is the point
     except OSError as error:
         os.write(tell, json.dumps([step, error.errno]).encode())
     finally:

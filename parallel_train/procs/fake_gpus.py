@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
 
 from parallel_train.procs.cards import QUERY_LIMIT, Card, GpuProcess, ProviderError, State
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _STATES = ("ok", "gone", "sick", "hang")
 _UUID = re.compile(r"[A-Za-z0-9._-]{0,64}")  # it becomes part of a file name

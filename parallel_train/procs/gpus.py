@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
@@ -22,9 +22,6 @@ from parallel_train.procs.cards import (
 from parallel_train.procs.cores import usable_cores
 from parallel_train.procs.fake_gpus import FileProvider
 from parallel_train.procs.gpu_ids import Pick, existing, find, parse_ids
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "QUERY_LIMIT",

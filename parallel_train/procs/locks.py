@@ -5,6 +5,7 @@ Standard library only, Python 3.8 and newer.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -18,11 +19,9 @@ _PATIENCE = 0.05  # seconds: another worker's look at a lock takes it for a mome
 
 def folder() -> str:
     """This user's folder of slot locks. Raises PermissionError where it is not ours alone."""
-    path = "/tmp/parallel-train-%d" % os.getuid()  # noqa: S108  one place for all queues, checked below
-    try:
+    path = f"/tmp/parallel-train-{os.getuid()}"  # noqa: S108  one place for all queues, checked below
+    with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise PermissionError(f"{path} is not a folder of yours alone: move it away")

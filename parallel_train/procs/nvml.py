@@ -13,10 +13,8 @@ import os
 import pwd
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from types import ModuleType
+from typing import Any
 
 _MIB = 1024 * 1024
 

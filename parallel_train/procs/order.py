@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shlex
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from parallel_train.core.events import Launch
+from parallel_train.core.script import script_of
 from parallel_train.core.slots import Device
 from parallel_train.core.task import Task, fill
+from parallel_train.core.task import late as late_mark
 
 THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _LOG_NAME_BYTES = 200
@@ -56,6 +61,7 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
             **plain_environment(task, around),
         },
         "umask": around.umask,
+        "made_with": made_with(task, around.project, around.late),
         "grace": around.grace,
         "log": str(Path(around.log_dir) / log_stem(task, devices, launch.attempt, stamp)),
         "output": str(around.project / task.output) if task.output else None,
@@ -66,8 +72,34 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
 
 def command(task: Task, late: Mapping[str, str]) -> list[str]:
     """The argument list to execute."""
-    words = [fill(word, late) for word in task.command]
-    return ["/bin/sh", "-c", words[0]] if task.shell else words
+    if task.shell:
+        quoted = {name: shlex.quote(value) for name, value in late.items()}
+        return ["/bin/sh", "-c", fill(task.command[0], quoted)]
+    return [fill(word, late) for word in task.command]
+
+
+def made_with(task: Task, project: Path, late: Mapping[str, str]) -> dict[str, str]:
+    """What a result may hang on though it is no part of the task's identity: its script's content, the data root."""
+    found = {}
+    if any(late_mark("data_root") in word for word in task.command):
+        found["the data root"] = late["data_root"]
+    script = script_of([fill(word, late) for word in task.command])
+    if script:
+        found[script] = _fingerprint(project / fill(task.cwd, late) / script)
+    return found
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        status = path.stat()
+        return _content(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return "missing"
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, _size: int, _mtime: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def environment(task: Task, around: Surroundings) -> dict[str, str]:

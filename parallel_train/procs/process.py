@@ -5,6 +5,7 @@ Standard library only, Python 3.8 and newer.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -39,7 +40,7 @@ def _read(path: str) -> str:
 
 def start_time(pid: int) -> int:
     """Clock ticks from boot to the start of `pid`; 0 where there is no such process."""
-    text = _read("/proc/%d/stat" % pid)
+    text = _read(f"/proc/{pid}/stat")
     fields = text[text.rfind(")") + 2 :].split()
     if len(fields) < 20 or fields[0] in "ZX":
         return 0
@@ -100,10 +101,8 @@ def open_proven(pid: int, start: int) -> int | None:
 
 def send(descriptor: int, number: int) -> None:
     """Signal the process behind a pidfd; one that is gone is left alone."""
-    try:
+    with contextlib.suppress(OSError):
         _libc.syscall(424, descriptor, number, None, 0)
-    except OSError:
-        pass
 
 
 def signal_proven(pid: int, start: int, number: int) -> bool:
@@ -123,7 +122,7 @@ def all_pids() -> list[int]:
 def parents() -> Iterator[tuple[int, int]]:
     """(pid, parent) of every process that can be seen."""
     for pid in all_pids():
-        text = _read("/proc/%d/stat" % pid)
+        text = _read(f"/proc/{pid}/stat")
         fields = text[text.rfind(")") + 2 :].split()
         if len(fields) > 1:
             yield pid, int(fields[1])
@@ -143,7 +142,7 @@ def descendants(root: int) -> list[int]:
 def is_attempt(pid: int) -> bool:
     """Whether `pid` belongs to some attempt of this user's, in whichever queue."""
     try:
-        with open("/proc/%d/environ" % pid, "rb") as file:
+        with open(f"/proc/{pid}/environ", "rb") as file:
             return any(line.startswith(b"PARALLEL_TRAIN_COOKIE=") for line in file.read().split(b"\0"))
     except OSError:
         return False
@@ -151,7 +150,7 @@ def is_attempt(pid: int) -> bool:
 
 def _carries(pid: int, cookie: str) -> bool:
     try:
-        with open("/proc/%d/environ" % pid, "rb") as file:
+        with open(f"/proc/{pid}/environ", "rb") as file:
             return b"PARALLEL_TRAIN_COOKIE=" + cookie.encode() in file.read().split(b"\0")
     except OSError:
         return False

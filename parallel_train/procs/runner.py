@@ -66,6 +66,7 @@ class LocalRunner:
         self._launcher: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._has_answered = False
+        self._complaints = around.queue / "journal" / f"{around.worker}.err"  # what the launcher and shims die of
         self._events: list[Event] = []
         self._signals = signals
         if signals is not None:
@@ -126,14 +127,15 @@ class LocalRunner:
         self._watched.clear()
         self._lose_launcher()
         self._selector.close()
+        if self._complaints.exists() and not self._complaints.stat().st_size:
+            self._complaints.unlink()
 
     # ---- the launcher ----
 
     def _start_launcher(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         script = str(Path(launcher.__file__))
-        complaints = self._around.queue / "journal" / f"{self._around.worker}.err"
-        with theirs, complaints.open("ab") as file:
+        with theirs, self._complaints.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],

@@ -43,7 +43,7 @@ def main(order: Order, report: Report) -> None:
     os.umask(0o077)
     try:
         held = _take_slots(order)
-        claim, log, err = _claim(order, held)
+        claim, log, err = _claim(order)
     except RefusedError as refused:
         report({"refused": refused.why, "text": refused.text, "slots": list(refused.slots)})
         return
@@ -83,7 +83,7 @@ def _cookie(order: Order) -> str:
     """Names this attempt and this process: an attempt's number alone may come to belong to another shim."""
     pid = os.getpid()
     boot = process.boot_id()
-    return "%s.%d.%d.%d.%s" % (order["task"], order["attempt"], pid, process.start_time(pid), boot)
+    return "{}.{}.{}.{}.{}".format(order["task"], order["attempt"], pid, process.start_time(pid), boot)
 
 
 def _holder(order: Order) -> dict[str, Any]:
@@ -97,13 +97,13 @@ def _holder(order: Order) -> dict[str, Any]:
     }
 
 
-def _claim(order: Order, held: list[int]) -> tuple[dict[str, Any], int, int]:
+def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
     """Check the chain, open the logs, link the claim; (claim, log, err). Whoever comes second is refused."""
     task, attempt = order["task"], order["attempt"]
     if attempt > 1 and not records.exists(_path(order, "ends", task, attempt - 1)):
-        raise RefusedError("behind", "attempt %d has not ended" % (attempt - 1))
+        raise RefusedError("behind", f"attempt {attempt - 1} has not ended")
     if records.exists(_path(order, "claims", task, attempt)) or records.exists(_path(order, "ends", task, attempt)):
-        raise RefusedError("behind", "attempt %d is somebody else's" % attempt)
+        raise RefusedError("behind", f"attempt {attempt} is somebody else's")
     log_path, log, err_path, err = _open_logs(order)
     claim = {
         "task": task,
@@ -117,6 +117,7 @@ def _claim(order: Order, held: list[int]) -> tuple[dict[str, Any], int, int]:
         "log": log_path,
         "err": err_path,
         "cookie": order["cookie"],
+        "made_with": order["made_with"],
         "at": _now(),
     }
     has_won = False
@@ -127,14 +128,14 @@ def _claim(order: Order, held: list[int]) -> tuple[dict[str, Any], int, int]:
             for path in (log_path, err_path):
                 os.unlink(os.path.join(order["project"], path))  # empty, and ours
     if not has_won:
-        raise RefusedError("behind", "attempt %d was claimed at the same moment" % attempt)
+        raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
     return claim, log, err
 
 
 def _open_logs(order: Order) -> tuple[str, int, str, int]:
     """Two new files, never shared with another attempt."""
     for number in range(1, 1000):
-        stem = order["log"] if number == 1 else "%s_%d" % (order["log"], number)
+        stem = order["log"] if number == 1 else "{}_{}".format(order["log"], number)
         log_path, err_path = stem + ".log", stem + ".err"
         try:
             log = _new_file(os.path.join(order["project"], log_path))
@@ -200,7 +201,7 @@ def _prepare_output(order: Order) -> None:
     if not output:
         return
     if order["aside"]:
-        name = "%s.%d" % (order["task"], order["aside"])
+        name = "{}.{}".format(order["task"], order["aside"])
         aside.put_aside(order["queue"], name, order["attempt"], output)
     previous = os.umask(order["umask"])  # what the user's runs make is made the user's way
     try:
@@ -225,7 +226,7 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> None:
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:
-    return os.path.join(order["queue"], kind, "%s.%d" % (task, number))
+    return os.path.join(order["queue"], kind, f"{task}.{number}")
 
 
 def _now() -> str:

@@ -28,7 +28,7 @@ class Signals:
         self._before = signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         self._handlers = {
             number: signal.signal(number, self._note)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
             if signal.getsignal(number) is not signal.SIG_IGN
         }
 
@@ -42,7 +42,7 @@ class Signals:
         except BlockingIOError:
             return []
         came, self._came = self._came, []
-        return [self._event(number) for number in came]
+        return [self._event(number) for number in came if number != signal.SIGWINCH]  # that one only wakes the loop
 
     def _event(self, number: int) -> Event:
         if number == signal.SIGHUP:

@@ -22,6 +22,7 @@ from parallel_train.core.events import (
     OutputFound,
     RoundOpened,
     Submitted,
+    Warned,
     Watched,
 )
 from parallel_train.core.facts import verdict
@@ -120,7 +121,7 @@ class ConsoleReporter:
         said = self.narrator.tell(event, situation, self._moment())
         self._is_dirty = True
         if said is not None:
-            self._say(said, lasting=said.kind == "bad")
+            self._say(said, lasting=said.kind == "bad" or isinstance(event, Warned))
 
     def tick(self, situation: Situation, now: float) -> float:
         if self.screen is not None:
@@ -134,11 +135,11 @@ class ConsoleReporter:
 
     def close(self, situation: Situation, exit_code: int) -> None:
         self.stop()
-        for said in summary.closing(situation, self.memory, exit_code, self._moment().now):
-            self._say(said, lasting=True)
         sheet = self.setup.results() if self.setup.results else None
         if sheet is not None:
             self._print_sheet(sheet)
+        for said in summary.closing(situation, self.memory, exit_code, self._moment().now):
+            self._say(said, lasting=True)
 
     def stop(self) -> None:
         """Give the terminal back; harmless when repeated."""

@@ -105,7 +105,8 @@ class Narrator:
             for path in (claim.err, claim.log):
                 last = self.tail(path) if path else []
                 if last:
-                    more += [f"  Last lines of {words.clean(path)}:", *(f"  | {text}" for text in last)]
+                    which = "Its last lines" if path == claim.log else f"Last lines of {words.clean(path)}"
+                    more += [f"  {which}:", *(f"  | {text}" for text in last)]
                     break
         more += _what_follows(line, s, moment)
         return [*more, f"  See: parallel-train logs {line.task.number or words.name(line.task)}"]
@@ -151,7 +152,7 @@ class Narrator:
         if text == self.warned:
             return None
         self.warned = text
-        return Said(f"! {words.clean(text)}", "bad")
+        return Said(f"! {words.clean(text)}", "note")
 
 
 def launched(claim: Claim, line: Line, moment: Moment) -> Said:

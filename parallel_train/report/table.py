@@ -152,12 +152,9 @@ def plain(sheet: Sheet) -> str:
 
 
 def rich_table(sheet: Sheet, width: int) -> Table:
-    """As it fits into `width` columns: params fold into one column, spare ones go, then text is broken."""
-    if _width(sheet) > width:
-        sheet = _folded(sheet)
-    for spare in sorted({column.spare for column in sheet.columns if column.spare}, reverse=True):
-        if _least_width(sheet) > width or (spare > 1 and _width(sheet) > width):
-            sheet = _keep(sheet, [column.spare != spare for column in sheet.columns])
+    """As it fits into `width` columns: spare columns go, params fold into one, text is broken."""
+    lean = _without_spare(sheet, width)
+    sheet = lean if _width(lean) <= width else _without_spare(_folded(sheet), width)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in sheet.columns:
         table.add_column(
@@ -227,6 +224,14 @@ def _folded(sheet: Sheet) -> Sheet:
         for row in sheet.rows
     )
     return Sheet(columns, rows, sheet.best)
+
+
+def _without_spare(sheet: Sheet, width: int) -> Sheet:
+    """Without what is spare, the highest first, until it fits; `spare=1` goes only where breaking does not do."""
+    for spare in sorted({column.spare for column in sheet.columns if column.spare}, reverse=True):
+        if _least_width(sheet) > width or (spare > 1 and _width(sheet) > width):
+            sheet = _keep(sheet, [column.spare != spare for column in sheet.columns])
+    return sheet
 
 
 def _width(sheet: Sheet) -> int:

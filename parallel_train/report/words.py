@@ -179,9 +179,10 @@ def _waits(why: explain.Cause, s: Situation, now: float | None) -> str:
 
 def _stays(why: explain.Cause, s: Situation) -> str:  # noqa: PLR0911  one sentence per cause
     match why:
-        case explain.DoneByUs(ended):
+        case explain.DoneByUs(ended, changed):
             when = f", {ended.ended[:16].replace('T', ' ')} UTC" if ended.ended else ""
-            return f"done: attempt {ended.attempt}{when}, took {clock(ended.seconds)}"
+            since = f"; changed since: {', '.join(map(clean, changed))} (-B runs it again)" if changed else ""
+            return f"done: attempt {ended.attempt}{when}, took {clock(ended.seconds)}{since}"
         case explain.OutputExists(_, is_verified):
             return f"output exists ({'done_when holds' if is_verified else 'not verified'})"
         case explain.Stale(ending, why_again):

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from parallel_train.core.task import fill, show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from parallel_train.core.task import Task
-
-_PYTHON = re.compile(r"(?:.*/)?(?:python|pypy)[0-9.]*")
-# Python's own options that take a value, which is no script.
-_WITH_VALUE = frozenset({"-W", "-X", "--check-hash-based-pycs"})
+from parallel_train.core.script import script_of
+from parallel_train.core.task import Task, fill, show
 
 
 def check(tasks: Sequence[Task], project: Path, late_values: Mapping[str, str], *, log_dir: str = "logs") -> list[str]:
@@ -99,24 +90,9 @@ def _of_command(task: Task, cwd: str, late_values: Mapping[str, str], disk: _Dis
         found = disk.has_program(program, task.env.get("PATH"))
     if not found:
         yield f"the program {program} is not found"
-    for path in (_script(words), *_config_files(words)):
+    for path in (script_of(words), *_config_files(words)):
         if path and not disk.has(os.path.join(cwd, path)):  # noqa: PTH118 - many paths, as text
             yield f"the file {path} is missing"
-
-
-def _script(words: Sequence[str]) -> str:
-    """The script that a Python interpreter is given; empty where it is none."""
-    if not _PYTHON.fullmatch(words[0]):
-        return ""
-    rest = iter(words[1:])
-    for word in rest:
-        if word in _WITH_VALUE:
-            next(rest, None)
-        elif word in {"-m", "-c", "-"}:
-            return ""
-        elif not word.startswith("-"):
-            return word
-    return ""
 
 
 def _config_files(words: Sequence[str]) -> Iterator[str]:

@@ -7,19 +7,16 @@ import os
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from parallel_train.core.task import Json
 from parallel_train.core.taskconfig import TaskConfig, name_template
 from parallel_train.errors import Fault, TaskFileError, UsageError
 from parallel_train.store.document import PythonDocument, source_line
 from parallel_train.store.yamlfile import MOST_DEPTH
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from parallel_train.core.task import Json
 
 TIME_LIMIT = 30.0
 

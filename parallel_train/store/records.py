@@ -65,7 +65,7 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
     Raises OSError where the disk can't take it; then the record is absent.
     """
     folder = os.path.dirname(path)
-    temporary = os.path.join(folder, ".tmp-%d-%s" % (os.getpid(), os.urandom(6).hex()))
+    temporary = os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:

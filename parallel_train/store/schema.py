@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from parallel_train.core.graph import did_you_mean, nearest
 from parallel_train.core.placeholders import written
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
-
-    from parallel_train.store.document import Document, Path
+from parallel_train.store.document import Document, Path
 
 MOST_TASKS = 1_000_000
 

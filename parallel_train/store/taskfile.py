@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 import posixpath
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from parallel_train.core import expand, points, tasklist
 from parallel_train.core.graph import did_you_mean
+from parallel_train.core.task import Json, Task
 from parallel_train.core.template import Finding, Findings, Setting, Template
 from parallel_train.errors import Fault, TaskFileError, UsageError
 from parallel_train.store import pyfile, schema, templates, yamlfile
+from parallel_train.store.document import Document
 from parallel_train.store.yamlscalar import scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from parallel_train.core.task import Json, Task
-    from parallel_train.store.document import Document
 
 
 @dataclass(frozen=True, slots=True)

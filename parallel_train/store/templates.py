@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from parallel_train.core.task import DoneWhen, Metric
 from parallel_train.core.template import Findings, Matrix, Path, Template
 from parallel_train.store.schema import DoneWhenKeys, Keys, MatrixKeys, MetricKeys, TemplateKeys
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _SECRET_ENDINGS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 _BAD_VARIABLE = re.compile(r"[=\0]|^$")

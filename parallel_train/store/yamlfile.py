@@ -6,17 +6,15 @@ text, numbers, true, false, null, lists and mappings with text keys. No other ta
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import yaml
 
 from parallel_train.errors import Fault, TaskFileError
 from parallel_train.store.document import Place, YamlDocument, source_line
 from parallel_train.store.yamlscalar import scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 MOST_BYTES = 16 * 1024 * 1024
 MOST_DEPTH = 64
@@ -157,10 +155,7 @@ class _Reader:
             self._deepest = self._depth
         place = Place(mark.line + 1, mark.column + 1)
         value: Any
-        if isinstance(event, yaml.ScalarEvent):
-            value = self._scalar(event)
-        else:
-            value = self._collection(event, events, place)
+        value = self._scalar(event) if isinstance(event, yaml.ScalarEvent) else self._collection(event, events, place)
         if anchor is not None:
             self._anchors[anchor] = (value, place, self._nodes - before + 1, self._deepest - self._depth)
             self._deepest = max(deepest, self._deepest)

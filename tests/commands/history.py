@@ -57,14 +57,14 @@ class History:
         claim = replace(claim, **more)
         self.write(claim.log, log)
         self.write(claim.err, err)
-        assert records.publish(str(self.queue / "claims" / f"{of.id}.{attempt}"), [asdict(claim)])
+        assert records.publish(str(self.queue / "claims" / f"{of.id}.{attempt}"), [asdict(claim)], durable=False)
         return claim
 
     def end(self, of: Task, attempt: int = 1, outcome: Outcome | None = None, **more: object) -> None:
         state = "there" if of.output else "none"
         end = End(of.id, attempt, outcome or Exited(0), output=state, started=AT, ended=AT, seconds=60.0)
         path = self.queue / "ends" / f"{of.id}.{attempt}"
-        assert records.publish(str(path), [end_data(replace(end, **more))])
+        assert records.publish(str(path), [end_data(replace(end, **more))], durable=False)
 
     def ran(self, of: Task, attempt: int = 1, outcome: Outcome | None = None, **more: object) -> Claim:
         """One attempt from its claim to its end; `more` goes into the claim."""
@@ -74,7 +74,7 @@ class History:
 
     def open_round(self, of: Task, number: int = 2) -> None:
         opened = Round(of.id, number, of.identity, "failed before", aside=False)
-        assert records.publish(str(self.queue / "rounds" / f"{of.id}.{number}"), [round_data(opened)])
+        assert records.publish(str(self.queue / "rounds" / f"{of.id}.{number}"), [round_data(opened)], durable=False)
 
     def write(self, path: str, content: bytes | str) -> Path:
         file = self.path / path

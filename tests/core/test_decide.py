@@ -49,6 +49,11 @@ A, B, C = (task(name, number=n) for n, name in enumerate("abc", 1))
 STRANGER = Owner("host.200.1", "host", "machine", "boot", "pidns", 200, 1)
 
 
+def running(of, gpus="0", **more):
+    """An attempt that was there when this worker came, as it watches it."""
+    return [claimed(of, gpus=gpus, **more), Watched(of.id, 1)]
+
+
 def launches(s, now=0.0):
     """{task: slots} of what would be launched."""
     return {d.task.id: d.slots for d in decide(s, now) if isinstance(d, Launch)}
@@ -108,9 +113,8 @@ def test_nothing_is_launched_twice():
 
 
 def test_a_wide_task_at_the_head_keeps_what_comes_free():
-    wide = task("wide", number=1, gpus=2)
-    s = situation(wide, A, B, events=[claimed(B, gpus="0")])
-    apply(s, Watched("b", 1))
+    wide = task("wide", number=0, gpus=2)
+    s = situation(wide, A, B, events=running(B))
     assert launches(s) == {}  # gpu-1 is free, and kept
     apply(s, ended(B))
     assert launches(s) == {"wide": ("gpu-0", "gpu-1")}
@@ -213,7 +217,7 @@ def test_a_dead_owner_is_ended_as_lost(rebooted):
 
 
 def test_a_dead_owner_is_reclaimed_even_by_a_worker_that_is_told_to_leave():
-    s = situation(A, events=[claimed(A), Interrupted(1, 130, 0.0), Vanished("a", 1)])
+    s = situation(A, events=[*running(A), Interrupted(1, 130, 0.0), Vanished("a", 1)])
     assert decide(s, 0.0) == [Reclaim(claim(A), rebooted=False)]
 
 
@@ -228,7 +232,7 @@ def test_an_old_view_is_mended_before_anything_is_started():
 
 
 def test_a_drain_starts_nothing_and_waits_for_what_runs():
-    s = situation(A, B, events=[claimed(A), Interrupted(1, 130, 0.0)])
+    s = situation(A, B, events=[*running(A), Interrupted(1, 130, 0.0)])
     assert decide(s, 0.0) == []
     apply(s, ended(A))
     assert decide(s, 0.0) == [Leave(130)]
@@ -242,7 +246,7 @@ def test_a_drain_leaves_running_what_is_not_ours():
 @pytest.mark.parametrize(("level", "kill"), [(2, False), (3, True)])
 def test_what_we_answer_for_is_told_once_per_level(level, kill):
     orphan = Claimed(claim(B, owner=STRANGER, gpus="1"), orphan=True)
-    events = [claimed(A), orphan, Watched("b", 1), Interrupted(level, 143, 0.0)]
+    events = [*running(A), orphan, Watched("b", 1), Interrupted(level, 143, 0.0)]
     s = situation(A, B, C, events=events)
     assert decide(s, 0.0) == [Stop("a", 1, kill=kill), Stop("b", 1, kill=kill)]
     for name in "ab":
@@ -254,7 +258,7 @@ def test_what_we_answer_for_is_told_once_per_level(level, kill):
 
 
 def test_a_kill_follows_a_stop():
-    s = situation(A, events=[claimed(A), Interrupted(2, 130, 0.0), Told("a", 1, 2), Interrupted(3, 130, 1.0)])
+    s = situation(A, events=[*running(A), Interrupted(2, 130, 0.0), Told("a", 1, 2), Interrupted(3, 130, 1.0)])
     assert decide(s, 0.0) == [Stop("a", 1, kill=True)]
 
 
@@ -269,7 +273,7 @@ def test_a_drain_opens_no_round():
 
 
 def test_fail_fast_starts_nothing_more_and_lets_what_runs_end():
-    s = situation(A, B, C, events=[claimed(B, gpus="1")], wishes=Wishes(fail_fast=True))
+    s = situation(A, B, C, events=running(B, "1"), wishes=Wishes(fail_fast=True))
     for event in (claimed(A), ended(A, 1, 1)):
         apply(s, event)
     assert decide(s, 0.0) == []

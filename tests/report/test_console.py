@@ -197,12 +197,13 @@ def test_a_hang_up_leaves_a_users_file_alone(setup):
     assert not setup.lines.exists()
 
 
-def test_the_results_come_last(tmp_path):
+def test_the_results_come_before_the_summary(tmp_path):
     sheet = results_sheet([ResultRow(1, "a", "succeeded", metrics={"acc": 0.5}, is_best=True)])
     s, out = situation(A), io.StringIO()
     reporter = make_reporter(s, Setup(tmp_path, tmp_path / "l", Clock(), results=lambda: sheet), out)
     reporter.close(s, 0)
-    assert out.getvalue().splitlines()[-1].split("\t") == ["*", "1", "a", "0.5", "succeeded"]
+    assert out.getvalue().splitlines()[1].split("\t") == ["*", "1", "a", "0.5", "succeeded"]
+    assert out.getvalue().splitlines()[2].startswith("1 task in ")
 
 
 def test_the_journal(tmp_path):

@@ -73,9 +73,8 @@ def test_nan_alone_is_a_result_and_not_the_best(history):
 
 
 def test_tasks_that_have_not_succeeded_are_listed_with_their_state(history):
-    a, b, c, d, e = history.submit(*(task(name) for name in "abcde"))
-    f = task("f", needs=(b.id,))
-    a, b, c, d, e, f = history.submit(a, b, c, d, e, f)
+    given = [task(name) for name in "abcde"]
+    a, b, c, d, _, _ = history.submit(*given, task("f", needs=(given[1].id,)))
     history.measured(a, accuracy=1)
     history.ran(b, outcome=Exited(1))
     history.start(c)
@@ -93,7 +92,7 @@ def test_tasks_that_have_not_succeeded_are_listed_with_their_state(history):
 
 
 def test_an_output_that_was_not_ours_counts_too(history):
-    (a,) = history.submit(task("a"))
+    history.submit(task("a"))
     history.write("output/a/metrics.json", '{"accuracy": 0.5}')
     (row,) = only(history).rows
     assert (row.ending, row.metrics, row.seconds, row.attempts, row.log) == (

@@ -31,6 +31,7 @@ class FakeDisk:
     workers: set[str] = field(default_factory=set)
     living: set[Key] = field(default_factory=set)  # attempts whose owner lives
     held: dict[str, Key] = field(default_factory=dict)  # slot -> the attempt that holds its lock
+    watched: dict[Key, list[FakeRunner]] = field(default_factory=dict)  # who learns when an attempt is over
 
 
 @dataclass
@@ -94,7 +95,6 @@ class FakeRunner:
     troubles: list[OSError] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     running: dict[Key, Launch] = field(default_factory=dict)
-    watched: set[Key] = field(default_factory=set)
     stops: list[tuple[str, int, bool]] = field(default_factory=list)
     swept: list[Claim] = field(default_factory=list)
     started: list[Launch] = field(default_factory=list)
@@ -122,7 +122,7 @@ class FakeRunner:
         if key in self.disk.ends:
             self.events.append(Ended(self.disk.ends[key], self.clock.now))
         elif key in self.disk.living:
-            self.watched.add(key)
+            self.disk.watched.setdefault(key, []).append(self)
         else:
             self.events.append(Vanished(*key))
 
@@ -153,18 +153,18 @@ class FakeRunner:
         launch = self.running.pop(key, None)
         output = "there" if launch is not None and launch.task.output else "none"
         end = replace(End(*key, made, output=output), **more)  # type: ignore[arg-type]
-        self._gone(key)
-        self.watched.discard(key)
-        self.events.append(Ended(self.disk.ends.setdefault(key, end), self.clock.now))
+        self._tell(key, Ended(self.disk.ends.setdefault(key, end), self.clock.now))
 
     def vanish(self, task: str, attempt: int) -> None:
         """Kill the process that owns an attempt."""
         key = (task, attempt)
         self.running.pop(key, None)
-        self._gone(key)
-        self.events.append(Vanished(*key))
+        self._tell(key, Vanished(*key))
 
-    def _gone(self, key: Key) -> None:
+    def _tell(self, key: Key, event: Event) -> None:
+        """The owner of an attempt is gone: its slot is free, and whoever listens or watches learns it."""
+        for runner in (self, *self.disk.watched.pop(key, ())):
+            runner.events.append(event)
         self.disk.living.discard(key)
         for name in [name for name, holder in self.disk.held.items() if holder == key]:
             del self.disk.held[name]

@@ -1,0 +1,165 @@
+"""Do the queue on disk and its stand-in keep the same promises?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from parallel_train.core import wire
+from parallel_train.core.events import Claimed, Ended, RoundOpened
+from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Round
+from parallel_train.ports import Queue
+from parallel_train.store import queue, records
+from parallel_train.store.queue import DiskQueue
+from tests.support.fakes import FakeDisk, FakeQueue
+
+
+@dataclass
+class Shared:
+    """One place that several workers share, and how records of others come there."""
+
+    worker: Callable[[str], Queue]
+    claim: Callable[[Claim], None]
+    end: Callable[[End], None]
+
+
+def owner(worker: str) -> Owner:
+    return Owner(worker, "host", "machine", "boot", "pidns", 1, 1)
+
+
+def fake(_: Path) -> Shared:
+    disk = FakeDisk()
+    return Shared(
+        worker=lambda name: FakeQueue(disk, name),
+        claim=lambda claim: disk.claims.__setitem__((claim.task, claim.attempt), claim),
+        end=lambda end: disk.ends.__setitem__((end.task, end.attempt), end),
+    )
+
+
+def on_disk(path: Path) -> Shared:
+    folder = path / queue.NAME
+    queue.create(folder)
+
+    def publish(kind: str, name: str, data: dict) -> None:
+        assert records.publish(str(folder / kind / name), [data])
+
+    return Shared(
+        worker=lambda name: DiskQueue(folder, owner(name), lambda _: True),
+        claim=lambda c: publish("claims", f"{c.task}.{c.attempt}", asdict(c)),
+        end=lambda e: publish("ends", f"{e.task}.{e.attempt}", wire.end_data(e)),
+    )
+
+
+@pytest.fixture(params=[fake, on_disk], ids=["fake", "disk"])
+def shared(request, tmp_path):
+    return request.param(tmp_path)
+
+
+def a_claim(task="a", attempt=1, worker="one"):
+    return Claim(task, attempt, 1, "x", {}, owner(worker), ("gpu-0",), ("0",), "log", "err")
+
+
+def a_round(task="a", number=2, identity="x", *, aside=True, by="one"):
+    return Round(task, number, identity, "asked for", aside=aside, by=by)
+
+
+def test_company_comes_and_goes(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    one.join()
+    assert not one.has_company()
+    two.join()
+    assert one.has_company()
+    assert two.has_company()
+    two.leave()
+    assert not one.has_company()
+    two.leave()  # twice does no harm
+
+
+def test_a_round_is_opened_once_and_the_winner_is_told(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    wanted = a_round()
+    assert one.open_round(wanted) == RoundOpened(wanted, ours=True)
+    # the same for somebody else: what they wanted is there
+    same = two.open_round(replace(wanted, by="two", why="changed"))
+    assert same == RoundOpened(wanted, ours=True)
+
+
+@pytest.mark.parametrize("other", [a_round(aside=False), a_round(identity="y")], ids=["kept", "another identity"])
+def test_whoever_wanted_another_kind_learns_what_is_there(shared, other):
+    shared.worker("one").open_round(a_round())
+    assert shared.worker("two").open_round(other) == RoundOpened(a_round(), ours=False)
+
+
+def test_of_many_at_once_exactly_one_opens_the_round(shared):
+    names = [f"w{n}" for n in range(8)]
+    opened, gate = [], threading.Barrier(len(names))
+
+    def ask(name):
+        worker, wanted = shared.worker(name), a_round(identity=name, by=name)
+        gate.wait()
+        opened.append(worker.open_round(wanted))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({o.round for o in opened}) == 1
+    assert sum(o.ours for o in opened) == 1
+
+
+def test_each_record_is_told_once_and_no_end_before_its_claim(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    two.join()
+    for n in range(1, 12):
+        shared.claim(a_claim(attempt=n, worker="two"))
+        if n < 11:
+            shared.end(End("a", n, Exited(1)))
+    two.open_round(a_round())
+    told = one.changes(5.0)
+    assert one.changes(6.0) == []
+    kinds = [type(e) for e in told]
+    assert (kinds.count(RoundOpened), kinds.count(Claimed), kinds.count(Ended)) == (1, 11, 10)
+    assert [e.claim.attempt for e in told if isinstance(e, Claimed)] == list(range(1, 12))
+    assert {e.at for e in told if isinstance(e, Ended)} == {5.0}
+    seen = set()
+    for event in told:
+        if isinstance(event, Claimed):
+            seen.add(event.claim.attempt)
+        if isinstance(event, Ended):
+            assert event.end.attempt in seen
+    shared.end(End("a", 11, Exited(0)))
+    assert one.changes(7.0) == [Ended(End("a", 11, Exited(0)), 7.0)]
+
+
+def test_what_is_over_holds_no_slot_and_is_nobodys_orphan(shared):
+    one = shared.worker("one")
+    shared.claim(a_claim(worker="gone"))
+    shared.end(End("a", 1, Exited(0)))
+    (claimed, _) = one.changes(0.0)
+    assert (claimed.is_here, claimed.orphan) == (False, False)
+
+
+def test_an_attempt_whose_worker_lives_is_no_orphan(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    one.join()
+    two.join()
+    shared.claim(a_claim("a", worker="two"))
+    assert [e.orphan for e in one.changes(0.0)] == [False]
+    two.leave()
+    shared.claim(a_claim("b", worker="two"))
+    assert [e.orphan for e in one.changes(0.0)] == [True]
+
+
+def test_a_dead_owner_is_ended_as_lost_unless_there_is_an_end(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    shared.claim(a_claim("a"))
+    shared.claim(a_claim("b"))
+    assert one.end_as_lost(a_claim("a"), Lost("killed")).end.outcome == Lost("killed")
+    assert two.end_as_lost(a_claim("a"), Lost("rebooted")).end.outcome == Lost("killed")
+    shared.end(End("b", 1, Exited(0), output="there"))
+    assert one.end_as_lost(a_claim("b"), Lost("killed")).end == End("b", 1, Exited(0), output="there")

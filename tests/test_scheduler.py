@@ -1,0 +1,284 @@
+"""Does the one loop move values faithfully, say trouble and try again, and leave as it should?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from parallel_train.core import policy
+from parallel_train.core.decide import STOP
+from parallel_train.core.events import (
+    Claimed,
+    Ended,
+    Interrupted,
+    Launched,
+    Refused,
+    RoundOpened,
+    Told,
+    Vanished,
+    Warned,
+)
+from parallel_train.core.facts import Lost, Round
+from parallel_train.core.situation import Wishes, absorb
+from parallel_train.scheduler import Scheduler
+from tests.support.builders import WORKER, claim, claimed, pool, ran, situation, task
+from tests.support.fakes import FakeClock, FakeDisk, FakeQueue, FakeReporter, FakeRunner
+
+A, B = task("a", number=1), task("b", number=2)
+FULL = OSError(28, "No space left on device")
+
+
+def finish_all(runner, outcome=0):
+    for name, attempt in sorted(runner.running):
+        runner.finish(name, attempt, outcome)
+
+
+def scheduler(*tasks, disk=None, idle=finish_all, events=(), wishes=None, slots=None):
+    disk = disk or FakeDisk()
+    clock = FakeClock()
+    s = situation(*tasks, wishes=wishes, slots=slots, events=events)
+    queue = FakeQueue(disk, WORKER)
+    absorb(s, queue.changes(clock.now))
+    return Scheduler(s, queue, FakeRunner(disk, WORKER, clock, idle=idle), FakeReporter(), clock)
+
+
+def kinds(scheduler):
+    return [type(e).__name__ for e in scheduler.reporter.shown]
+
+
+def warnings(scheduler):
+    return [e.text for e in scheduler.reporter.of(Warned)]
+
+
+def test_a_run_from_its_first_launch_to_its_exit_code():
+    run = scheduler(A, slots=pool(1))
+    assert run.run() == 0
+    assert kinds(run) == ["Launched", "Claimed", "Ended"]
+    assert (run.reporter.closed, run.runner.is_closed, run.queue.disk.workers) == (0, True, set())
+
+
+def test_a_failure_gives_exit_code_1_and_the_others_run():
+    run = scheduler(A, B, idle=lambda r: [r.finish(*k, 1 if k[0] == "a" else 0) for k in sorted(r.running)])
+    assert run.run() == 1
+    assert {end.end.task for end in run.reporter.of(Ended)} == {"a", "b"}
+
+
+def test_nothing_to_do_is_done_at_once():
+    run = scheduler(A, events=ran(A))
+    assert run.run() == 0
+    assert (run.runner.started, run.runner.waits, kinds(run)) == ([], [], [])
+
+
+def test_a_round_is_opened_and_run():
+    old = replace(A, identity="old")
+    disk = FakeDisk(claims={("a", 1): claim(old)}, ends={})
+    run = scheduler(A, disk=disk, events=ran(old))
+    assert run.run() == 0
+    assert kinds(run) == ["RoundOpened", "Launched", "Claimed", "Ended"] or run.runner.started == []
+
+
+def test_a_refused_launch_is_tried_again_when_its_slot_is_free():
+    disk = FakeDisk(held={"gpu-0": ("stranger", 1)})
+    waited = []
+
+    def idle(runner):
+        waited.append(runner.clock.now)
+        if len(waited) == 3:
+            disk.held.clear()
+        finish_all(runner)
+
+    run = scheduler(A, disk=disk, slots=pool(1), idle=idle)
+    assert run.run() == 0
+    assert [e.why for e in run.reporter.of(Refused)] == ["busy"] * 3
+    assert len(run.reporter.of(Launched)) == 4
+
+
+def test_an_attempt_of_a_dead_worker_is_swept_ended_and_repeated():
+    theirs = claim(A, worker="gone")
+    disk = FakeDisk(claims={("a", 1): theirs})
+    run = scheduler(A, disk=disk)
+    assert run.run() == 0
+    assert run.runner.swept == [theirs]
+    assert kinds(run) == ["Watched", "Vanished", "Ended", "Launched", "Claimed", "Ended"]
+    assert disk.ends["a", 1].outcome == Lost("killed")
+
+
+def test_an_end_that_was_written_meanwhile_stands():
+    theirs = claim(A)
+    disk = FakeDisk(claims={("a", 1): theirs})
+    run = scheduler(A, disk=disk, idle=lambda r: None)
+    other = FakeRunner(disk)
+    disk.living.add(("a", 1))
+    run.runner.watch = lambda c: (other.finish("a", 1, 0), run.runner.events.append(Vanished("a", 1)))
+    assert run.run() == 0
+    assert len(disk.claims) == 1
+
+
+def test_two_workers_share_one_queue():
+    disk = FakeDisk()
+    tasks = [task(f"t{n}", number=n) for n in range(6)]
+    one = scheduler(*tasks, disk=disk, slots=pool(1))
+    two = FakeQueue(disk, "other.1")
+    two.join()
+    theirs = FakeRunner(disk, "other.1", one.clock)
+    started = []
+
+    def idle(runner):
+        """The other worker takes a task of its own each time, and ends the one before."""
+        for key in sorted(theirs.running):
+            theirs.finish(*key)
+        free = [t for t in tasks if (t.id, 1) not in disk.claims]
+        if free:
+            started.append(free[-1].id)
+            disk.claims[free[-1].id, 1] = claim(free[-1], worker="other.1")
+            disk.living.add((free[-1].id, 1))
+            theirs.running[free[-1].id, 1] = None
+        finish_all(runner)
+
+    one.runner.idle = idle
+    assert one.run() == 0
+    mine = [launch.task.id for launch in one.runner.started]
+    assert started
+    assert sorted({*mine, *started}) == [t.id for t in tasks]
+    assert len(disk.claims) == len(disk.ends) == 6  # none twice
+
+
+def claim(of, worker=WORKER):  # noqa: F811  with an owner that this file's tests name
+    made = claimed(of, gpus="").claim
+    return replace(made, owner=replace(made.owner, worker=worker))
+
+
+# ---- trouble ----
+
+
+def test_what_the_disk_refuses_is_said_once_and_tried_again():
+    run = scheduler(A, events=ran(A), wishes=Wishes(asked=(("a", 2),)))
+    run.queue.disk.claims["a", 1] = claim(A)
+    run.queue.disk.ends["a", 1] = ran(A)[1].end
+    run.queue.troubles = [FULL, FULL, FULL]
+    assert run.run() == 0
+    assert warnings(run) == [f"OpenRound: {FULL}; trying again"]
+    assert [e.round.number for e in run.reporter.of(RoundOpened)] == [2]
+
+
+def test_what_happens_while_the_disk_is_in_trouble_is_not_lost():
+    tasks = [task("running", number=0, gpus=0), A]
+    run = scheduler(*tasks, events=ran(A), wishes=Wishes(asked=(("a", 2),)), slots=pool(1, 1))
+    run.queue.disk.claims["a", 1] = claim(A)
+    run.queue.disk.ends["a", 1] = ran(A)[1].end
+    run.queue.troubles = []
+    start = run.runner.start
+
+    def full_from_now_on(launch, devices):
+        start(launch, devices)
+        run.queue.troubles = [FULL] * 3
+
+    run.runner.start = full_from_now_on
+    run.situation.wishes = replace(run.situation.wishes, asked=())
+    assert run.run() == 0
+
+
+def test_an_end_that_comes_while_a_round_can_not_be_opened_counts():
+    need, dep = task("need", number=1), task("dep", number=2)
+    run = scheduler(need, dep, events=ran(dep), wishes=Wishes(asked=(("dep", 2),)))
+    disk = run.queue.disk
+    disk.claims["dep", 1], disk.ends["dep", 1] = claim(dep), ran(dep)[1].end
+    disk.claims["need", 1] = claim(need)
+    disk.living.add(("need", 1))
+    absorb(run.situation, [Claimed(claim(need))])
+    open_round = run.queue.open_round
+
+    def ends_meanwhile(wanted):
+        if ("need", 1) not in disk.ends:
+            run.runner.finish("need", 1)
+            raise FULL
+        return open_round(wanted)
+
+    run.queue.open_round = ends_meanwhile
+    assert run.run() == 0
+    assert [e.end.task for e in run.reporter.of(Ended)][0] == "need"
+
+
+def test_a_machine_that_can_not_start_is_left_alone_for_a_while():
+    run = scheduler(A, slots=pool(1))
+    run.runner.troubles = [OSError(11, "no more processes")] * 2
+    begun = run.clock.now
+    assert run.run() == 0
+    assert [e.why for e in run.reporter.of(Refused)] == ["trouble", "trouble"]
+    assert run.clock.now - begun >= 2 * policy.TROUBLE_PAUSE
+
+
+def test_a_folder_that_can_not_be_read_stops_nothing():
+    run = scheduler(A, slots=pool(1))
+    FakeQueue(run.queue.disk, "other.1").join()
+    run.queue.troubles = [OSError(5, "Input/output error")] * 3
+    ticks = []
+    run.runner.idle = lambda r: ticks.append(1) if len(ticks) < 5 else finish_all(r)
+    assert run.run() == 0
+    assert len(warnings(run)) == 1
+    assert "Input/output error" in warnings(run)[0]
+
+
+def test_a_record_of_our_own_that_can_not_be_withdrawn_costs_no_exit_code():
+    run = scheduler(A, events=ran(A, 1, 1))
+    run.queue.leave = lambda: (_ for _ in ()).throw(FULL)
+    assert run.run() == 1
+    assert run.runner.is_closed
+
+
+def test_a_bug_that_would_wait_for_ever_is_said():
+    run = scheduler(A)
+    run.situation.ready.clear()
+    assert run.run() == 1
+    assert "[this is a bug]" in warnings(run)[0]
+
+
+# ---- leaving ----
+
+
+@pytest.mark.parametrize(("level", "code"), [(1, 130), (2, 143)])
+def test_an_interrupted_run_waits_for_what_it_started(level, code):
+    run = scheduler(A, B, slots=pool(1))
+    steps = iter((lambda r: r.events.append(Interrupted(level, code, 0.0)), lambda r: None, finish_all))
+    run.runner.idle = lambda r: next(steps)(r)
+    assert run.run() == code
+    assert [launch.task.id for launch in run.runner.started] == ["a"]
+    assert run.runner.stops == ([("a", 1, False)] if level == STOP else [])
+    assert [e.level for e in run.reporter.of(Told)] == ([2] if level == STOP else [])
+
+
+def test_the_screen_says_how_long_the_loop_may_wait_and_nobody_waits_longer_than_a_poll():
+    run = scheduler(A)
+    run.reporter.wants = 0.25
+    steps = iter((lambda r: None, finish_all))
+    run.runner.idle = lambda r: next(steps)(r)
+    run.run()
+    assert run.runner.waits[-1] == 0.25
+    assert max(run.runner.waits) <= policy.POLL
+
+
+def test_a_back_off_is_waited_for_and_no_longer():
+    again = task("a", retries=1)
+    outcomes = iter((1, 0))
+    run = scheduler(again, idle=lambda r: [r.finish(*k, next(outcomes)) for k in sorted(r.running)])
+    begun = run.clock.now
+    assert run.run() == 0
+    assert run.clock.now - begun == pytest.approx(policy.backoff("a", 1), abs=0.01)
+
+
+def test_rounds_that_others_opened_are_followed():
+    disk = FakeDisk()
+    run = scheduler(A, disk=disk, slots=pool(1))
+    FakeQueue(disk, "other.1").join()
+    asked = []
+
+    def idle(runner):
+        if not asked:
+            asked.append(disk.rounds.setdefault(("a", 2), Round("a", 2, A.identity, "asked for", aside=True)))
+            runner.clock.now += policy.POLL
+        finish_all(runner)
+
+    run.runner.idle = idle
+    assert run.run() == 0
+    assert [launch.round for launch in run.runner.started] == [1, 2]
