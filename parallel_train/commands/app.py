@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -110,7 +110,7 @@ def status(
     from parallel_train.commands import status as command
 
     found = command.status(
-        _project(directory), tasks or (), file=file, everything=everything, as_json=as_json, out=sys.stdout
+        _project(directory), tasks or (), file=file, everything=everything, as_json=as_json, out=_out()
     )
     raise typer.Exit(found)
 
@@ -129,7 +129,7 @@ def logs(
     from parallel_train.commands import logs as command
 
     found = command.logs(
-        _project(directory), tasks or (), follow=follow, err=err, failed=failed, lines=lines, out=sys.stdout
+        _project(directory), tasks or (), follow=follow, err=err, failed=failed, lines=lines, out=_out()
     )
     raise typer.Exit(found)
 
@@ -146,7 +146,7 @@ def results(
     """The table of results, best first."""
     from parallel_train.commands import results as command
 
-    found = command.results(_project(directory), file=file, best=best, as_csv=as_csv, as_json=as_json, out=sys.stdout)
+    found = command.results(_project(directory), file=file, best=best, as_csv=as_csv, as_json=as_json, out=_out())
     raise typer.Exit(found)
 
 
@@ -193,8 +193,23 @@ def _root(
         raise typer.Exit
 
 
+def _open_standard_streams() -> None:
+    """Where one was closed (`>&-`): no other file may get its number, and who only looks needs no special care.
+
+    `sys.stdout` stays None for a run, which then writes its lines to a file.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+def _out() -> TextIO:
+    return sys.stdout or Path(os.devnull).open("w")
+
+
 def main() -> None:
     """The gate: expected errors one way, Ctrl-C 130, a closed pipe quietly."""
+    _open_standard_streams()
     try:
         app(with_command(sys.argv[1:]), prog_name="parallel-train")
     except ParallelTrainError as error:

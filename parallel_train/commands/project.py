@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from parallel_train.core import situation as situations
-from parallel_train.core.events import Ended, Event, OutputFound
+from parallel_train.core.events import Ended, Event, OutputFound, Warned
 from parallel_train.core.facts import End, Lost, OutputState, Owner, verdict
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.slots import Pool
@@ -85,13 +86,23 @@ def _has_succeeded(line: Line) -> bool:
 
 
 def read_situation(
-    disk: DiskQueue, tasks: Sequence[Task], wishes: Wishes, pool: Pool, *, late: Mapping[str, str] | None = None
+    disk: DiskQueue,
+    tasks: Sequence[Task],
+    wishes: Wishes,
+    pool: Pool,
+    *,
+    late: Mapping[str, str] | None = None,
+    amiss: Callable[[str], None] = lambda _: None,
 ) -> Situation:
-    """Everything the records and outputs say of `tasks`, as a situation. Reads only."""
+    """Everything the records and outputs say of `tasks`, as a situation. Reads only; tells `amiss` of damage."""
     situation = Situation(wishes, pool)
     situations.load(situation, tasks)
     now = time.monotonic()
-    situations.absorb(situation, disk.changes(now) if disk.folder.is_dir() else [])
+    told = disk.changes(now) if disk.folder.is_dir() else []
+    for event in told:
+        if isinstance(event, Warned):
+            amiss(event.text)
+    situations.absorb(situation, told)
     situations.absorb(situation, survey(disk.folder.parent, situation.lines.values(), late))
     return situation
 
@@ -104,10 +115,14 @@ def look(project: Path, tasks: Sequence[Task]) -> Situation:
     folder = project / queue.NAME
     chosen = frozenset(task.id for task in tasks)
     disk = DiskQueue(folder, this_owner("looking"), is_alive, interest=chosen)
-    situation = read_situation(disk, tasks, Wishes(selection=chosen), Pool())
+    situation = read_situation(disk, tasks, Wishes(selection=chosen), Pool(), amiss=_note)
     dead = [c for c in situation.unwatched.values() if is_alive(c.owner) is False]
     situations.absorb(situation, [Ended(End(c.task, c.attempt, Lost("killed"))) for c in dead])
     return situation
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
 def project_folder(directory: Path | None) -> Path:

@@ -42,7 +42,7 @@ def sheet(situation: Situation, project: Path) -> table.Sheet | None:
     """The first table that has results, for the end of a run."""
     for ranked in collate.collate(situation, project):
         if ranked.has_results:
-            return table.results_sheet([_shown(row, ranked) for row in ranked.rows])
+            return table.results_sheet([_shown(row, ranked) for row in ranked.rows], ranked.varying)
     return None
 
 
@@ -117,7 +117,7 @@ def _draw(tables: Sequence[Table], out: TextIO, *, best: bool) -> None:
             out.write(f"{words.clean(ranked.metric)} ({ranked.mode})\n")
         rows = _chosen(ranked, best=best)
         if rows:
-            print_sheet(table.results_sheet([_shown(row, ranked) for row in rows]), out)
+            print_sheet(table.results_sheet([_shown(row, ranked) for row in rows], ranked.varying), out)
         if not best or not rows:
             out.writelines(f"{line}\n" for line in _without(ranked.missing))
     if not tables:

@@ -79,12 +79,15 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         source="" if options.dry_run else asked.source(options),
         about={"file": asked.file, "log_dir": options.log_dir},
     )
-    situation = read_situation(disk, tasks, Wishes(worker=worker), machine.pool, late=plan.late_values(options))
+    amiss: list[str] = []
+    late = plan.late_values(options)
+    situation = read_situation(disk, tasks, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append)
     situations.begin(situation, _wishes(asked, options, situation, disk))
     if not options.again:
         plan.check_disk_is_there(situation, project)
     former = {task.identity: task for s in submissions.read_all(folder / "tasks") for task in s.tasks}
-    return Prepared(project, disk, situation, machine, (*file.notes, *machine.notes, *said), former, umask)
+    notes = (*file.notes, *machine.notes, *said, *amiss)
+    return Prepared(project, disk, situation, machine, notes, former, umask)
 
 
 def _dry(folder: Path, tasks: Sequence[Task]) -> tuple[tuple[Task, ...], list[str]]:
@@ -192,7 +195,8 @@ def say_plan(prepared: Prepared, options: RunOptions) -> int:
             for line in _selected(situation)
             for found in [reasons[line.task.id]]
         ]
-        print_sheet(plan_sheet(rows), sys.stdout)
+        if sys.stdout is not None:
+            print_sheet(plan_sheet(rows), sys.stdout)
     for note in (*prepared.notes, *preflight_faults(prepared, options)):
         print(f"note: {words.clean(note)}", file=sys.stderr)
     return 0

@@ -120,9 +120,8 @@ def plan_sheet(rows: Iterable[PlanRow]) -> Sheet:
     )
 
 
-def results_sheet(rows: Sequence[ResultRow]) -> Sheet:
-    """In the order given, which ranks them; only params that vary get a column."""
-    params = [name for name in _keys(r.params for r in rows) if len({_value(r.params.get(name)) for r in rows}) > 1]
+def results_sheet(rows: Sequence[ResultRow], params: Sequence[str]) -> Sheet:
+    """In the order given, which ranks them; `params` (those that vary) get a column each."""
     metrics = _keys(r.metrics for r in rows)
     columns = (
         *(Column("best"), Column("#", is_number=True, spare=1)),

@@ -58,7 +58,10 @@ class DiskQueue:
 
     def join(self) -> None:
         path = self.folder / "workers" / self.owner.worker
-        records.publish(str(path), [{"owner": wire.owner_data(self.owner), **self.about}], durable=False)
+        try:
+            records.publish(str(path), [{"owner": wire.owner_data(self.owner), **self.about}], durable=False)
+        except OSError as error:
+            raise UsageError(f"can't write to the queue folder {self.folder}: {error.strerror}") from error
         for owner, name in self._workers():
             if self.is_alive(owner) is False:
                 (self.folder / "workers" / name).unlink(missing_ok=True)

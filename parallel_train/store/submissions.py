@@ -73,7 +73,11 @@ def submit(folder: Path, source: str, tasks: Iterable[Task], at: str) -> tuple[S
             return before, None
         number = known[-1].number + 1 if known else 1
         lines = [{"source": source, "at": at}, *(wire.task_data(task) for task in now)]
-        if records.publish(str(folder / f"{number:06d}.jsonl"), lines):
+        try:
+            is_ours = records.publish(str(folder / f"{number:06d}.jsonl"), lines)
+        except OSError as error:
+            raise UsageError(f"can't write to the queue folder {folder.parent}: {error.strerror}") from error
+        if is_ours:
             return Submission(number, source, at, now), before
 
 

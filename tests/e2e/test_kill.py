@@ -46,7 +46,8 @@ def run_until_killed(project: Project, chance: random.Random, left: int) -> None
     """Kill after a random delay, or as soon as so many tasks were started that others are left for later kills."""
     before = count(project)
     enough = max(1, (TASKS - 2 * SLOTS - before) // left)
-    until = time.monotonic() + chance.uniform(0.05, 1.0)
+    by_time = chance.random() < 0.5
+    until = time.monotonic() + (chance.uniform(0.05, 0.8) if by_time else 30)
     scheduler = project.start(gpus=f"fake:{SLOTS}")
     while time.monotonic() < until and count(project) < before + enough:
         assert scheduler.poll() is None, f"it left by itself:\n{project.said}"
@@ -56,7 +57,7 @@ def run_until_killed(project: Project, chance: random.Random, left: int) -> None
 
 
 def count(project: Project) -> int:
-    return len(os.listdir(project.root / "effects"))
+    return sum(1 for name in os.listdir(project.root / "effects") if not name.startswith("."))
 
 
 def judge(project: Project, codes: dict[str, int]) -> None:
@@ -76,11 +77,9 @@ def judge(project: Project, codes: dict[str, int]) -> None:
 def test_the_judge_can_find_fault(project: Project):
     """Two tasks that share a slot, and one that runs twice, are seen."""
     for name, attempt in (("a", 1), ("b", 1), ("a", 2)):
-        subprocess.Popen(
-            project.recorder(name, until="go"),
-            cwd=project.root,
-            env={**project.environment, "PARALLEL_TRAIN_ATTEMPT": str(attempt), "CUDA_VISIBLE_DEVICES": "0"},
-        )
+        environment = {**project.environment, "PARALLEL_TRAIN_ATTEMPT": str(attempt), "CUDA_VISIBLE_DEVICES": "0"}
+        command = project.recorder(name, until="go")
+        project.started.append(subprocess.Popen(command, cwd=project.root, env=environment, text=True))
         project.until_started(name, times=attempt)
     project.write("go", "")
     project.until_quiet()

@@ -198,7 +198,7 @@ def test_a_hang_up_leaves_a_users_file_alone(setup):
 
 
 def test_the_results_come_before_the_summary(tmp_path):
-    sheet = results_sheet([ResultRow(1, "a", "succeeded", metrics={"acc": 0.5}, is_best=True)])
+    sheet = results_sheet([ResultRow(1, "a", "succeeded", metrics={"acc": 0.5}, is_best=True)], [])
     s, out = situation(A), io.StringIO()
     reporter = make_reporter(s, Setup(tmp_path, tmp_path / "l", Clock(), results=lambda: sheet), out)
     reporter.close(s, 0)

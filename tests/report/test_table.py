@@ -40,7 +40,8 @@ def sweep(params, rows=4):
                 is_best=n == 0,
             )
             for n in range(rows)
-        ]
+        ],
+        [f"param{p}" for p in range(params)],
     )
 
 
@@ -98,7 +99,7 @@ def test_missing_and_odd_values():
         ResultRow(1, "a", "succeeded", {"x": [1, 2], "y": "a\tb"}, {"acc": float("nan")}),
         ResultRow(2, "b", "failed", {"x": None, "y": True}, {"acc": None}),
     ]
-    assert plain(results_sheet(rows)).splitlines() == [
+    assert plain(results_sheet(rows, ["x", "y"])).splitlines() == [
         "#\tx\ty\tacc\tstate",
         "1\t[1, 2]\ta b\tnan\tsucceeded",
         "2\t\ttrue\t\tfailed",
