@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,6 +20,7 @@ from parallel_train.results import collate
 from parallel_train.results.collate import Missing, Row, Table
 
 NO_RESULT = 3  # the exit code
+_AT_THE_END = 20  # rows that a run shows when it is over
 _MOST_REASONS = 8
 
 
@@ -39,10 +41,12 @@ def results(project: Path, *, file: str | None, best: bool, as_csv: bool, as_jso
 
 
 def sheet(situation: Situation, project: Path) -> table.Sheet | None:
-    """The first table that has results, for the end of a run."""
+    """The top of the first table that ranks results, for the end of a run."""
     for ranked in collate.collate(situation, project):
-        if ranked.has_results:
-            return table.results_sheet([_shown(row, ranked) for row in ranked.rows], ranked.varying)
+        if ranked.metric and ranked.has_results:
+            top = table.results_sheet([_shown(row, ranked) for row in ranked.rows[:_AT_THE_END]], ranked.varying)
+            more = len(ranked.rows) - _AT_THE_END
+            return replace(top, note=f"{more} more: parallel-train results" if more > 0 else "")
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -76,6 +76,7 @@ class Sheet:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[int] = frozenset()  # rows that stand out
+    note: str = ""  # below the rows
 
 
 def status_sheet(rows: Iterable[StatusRow]) -> Sheet:
@@ -147,14 +148,16 @@ def results_sheet(rows: Sequence[ResultRow], params: Sequence[str]) -> Sheet:
 def plain(sheet: Sheet) -> str:
     """Every column, with tabs between cells and a header: for a file, a pipe or cut."""
     lines = [tuple(column.title for column in sheet.columns), *sheet.rows]
-    return "\n".join("\t".join(line) for line in lines)
+    return "\n".join(["\t".join(line) for line in lines] + ([sheet.note] if sheet.note else []))
 
 
 def rich_table(sheet: Sheet, width: int) -> Table:
     """As it fits into `width` columns: spare columns go, params fold into one, text is broken."""
     lean = _without_spare(sheet, width)
     sheet = lean if _width(lean) <= width else _without_spare(_folded(sheet), width)
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    note = Text(sheet.note) if sheet.note else None
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", caption=note)
+    table.caption_justify = "left"
     for column in sheet.columns:
         table.add_column(
             Text(column.title),
@@ -203,7 +206,7 @@ def _without_empty(sheet: Sheet) -> Sheet:
 def _keep(sheet: Sheet, kept: Sequence[bool]) -> Sheet:
     places = [place for place, is_kept in enumerate(kept) if is_kept]
     rows = tuple(tuple(row[place] for place in places) for row in sheet.rows)
-    return Sheet(tuple(sheet.columns[place] for place in places), rows, sheet.best)
+    return replace(sheet, columns=tuple(sheet.columns[place] for place in places), rows=rows)
 
 
 def _folded(sheet: Sheet) -> Sheet:
@@ -222,7 +225,7 @@ def _folded(sheet: Sheet) -> Sheet:
         )
         for row in sheet.rows
     )
-    return Sheet(columns, rows, sheet.best)
+    return replace(sheet, columns=columns, rows=rows)
 
 
 def _without_spare(sheet: Sheet, width: int) -> Sheet:
