@@ -38,6 +38,20 @@ def finish_all(runner, outcome=0):
         runner.finish(name, attempt, outcome)
 
 
+def nothing(_runner):
+    pass
+
+
+def steps(*several):
+    """What happens in one wait after the other."""
+    following = iter(several)
+
+    def idle(runner):
+        next(following)(runner)
+
+    return idle
+
+
 def scheduler(*tasks, disk=None, idle=finish_all, events=(), wishes=None, slots=None):
     disk = disk or FakeDisk()
     clock = FakeClock()
@@ -220,8 +234,7 @@ def test_a_bug_that_would_wait_for_ever_is_said():
 @pytest.mark.parametrize(("level", "code"), [(1, 130), (2, 143)])
 def test_an_interrupted_run_waits_for_what_it_started(level, code):
     run = scheduler(A, B, slots=pool(1))
-    steps = iter((lambda r: r.events.append(Interrupted(level, code, 0.0)), lambda r: None, finish_all))
-    run.runner.idle = lambda r: next(steps)(r)
+    run.runner.idle = steps(lambda r: r.events.append(Interrupted(level, code, 0.0)), nothing, finish_all)
     assert run.run() == code
     assert [launch.task.id for launch in run.runner.started] == ["a"]
     assert run.runner.stops == ([("a", 1, False)] if level == STOP else [])
@@ -231,8 +244,7 @@ def test_an_interrupted_run_waits_for_what_it_started(level, code):
 def test_the_screen_says_how_long_the_loop_may_wait_and_nobody_waits_longer_than_a_poll():
     run = scheduler(A)
     run.reporter.wants = 0.25
-    steps = iter((lambda r: None, finish_all))
-    run.runner.idle = lambda r: next(steps)(r)
+    run.runner.idle = steps(nothing, finish_all)
     run.run()
     assert run.runner.waits[-1] == 0.25
     assert max(run.runner.waits) <= policy.POLL

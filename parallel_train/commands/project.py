@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from parallel_train.core import situation as situations
-from parallel_train.core.events import Ended, Event, OutputFound, Warned
+from parallel_train.core.events import Ended, Event, OutputFound, Submitted, Warned
 from parallel_train.core.facts import End, Lost, OutputState, Owner, verdict
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.slots import Pool
@@ -96,13 +96,11 @@ def read_situation(
 ) -> Situation:
     """Everything the records and outputs say of `tasks`, as a situation. Reads only; tells `amiss` of damage."""
     situation = Situation(wishes, pool)
-    situations.load(situation, tasks)
-    now = time.monotonic()
-    told = disk.changes(now) if disk.folder.is_dir() else []
+    told = disk.changes(time.monotonic()) if disk.folder.is_dir() else []
     for event in told:
         if isinstance(event, Warned):
             amiss(event.text)
-    situations.absorb(situation, told)
+    situations.absorb(situation, [Submitted(disk.source, tuple(tasks)), *told])
     situations.absorb(situation, survey(disk.folder.parent, situation.lines.values(), late))
     return situation
 

@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from parallel_train.commands.options import RunOptions
 from parallel_train.commands.project import project_folder, read_situation, this_owner
 from parallel_train.core import situation as situations
 from parallel_train.core.events import Warned
-from parallel_train.core.explain import Reason, reason
+from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
@@ -33,6 +33,7 @@ from parallel_train.scheduler import Scheduler
 from parallel_train.store import preflight, queue, submissions
 from parallel_train.store.journal import Journal
 from parallel_train.store.queue import DiskQueue
+from parallel_train.store.submissions import Submission
 
 
 class MonotonicClock:
@@ -49,7 +50,6 @@ class Prepared:
     situation: Situation
     machine: plan.Machine
     notes: tuple[str, ...]
-    former: Mapping[str, Task]  # every wording there was, by identity
     umask: int
 
 
@@ -69,41 +69,44 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     folder = project / queue.NAME
     file = plan.read_tasks(asked, options, project, folder)
     machine = plan.machine(options, folder, file.tasks)
-    tasks, said = _dry(folder, file.tasks) if options.dry_run else _submit(folder, asked.source(options), file.tasks)
+    submission, said = _submission(folder, asked.source(options), file.tasks, is_dry=options.dry_run)
     worker = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{secrets.token_hex(2)}"
     disk = DiskQueue(
         folder,
         this_owner(worker),
         is_alive,
-        interest=frozenset(task.id for task in tasks),
-        source="" if options.dry_run else asked.source(options),
+        interest=frozenset(task.id for task in submission.tasks),
+        source=submission.source,
+        submission=submission.number,
         about={"file": asked.file, "log_dir": options.log_dir},
     )
     amiss: list[str] = []
     late = plan.late_values(options)
-    situation = read_situation(disk, tasks, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append)
+    situation = read_situation(
+        disk, submission.tasks, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append
+    )
     situations.begin(situation, _wishes(asked, options, situation, disk))
     if not options.again:
         plan.check_disk_is_there(situation, project)
-    former = {task.identity: task for s in submissions.read_all(folder / "tasks") for task in s.tasks}
     notes = (*file.notes, *machine.notes, *said, *amiss)
-    return Prepared(project, disk, situation, machine, notes, former, umask)
+    return Prepared(project, disk, situation, machine, notes, umask)
 
 
-def _dry(folder: Path, tasks: Sequence[Task]) -> tuple[tuple[Task, ...], list[str]]:
-    return submissions.numbered(tasks, submissions.read_all(folder / "tasks")), []
-
-
-def _submit(folder: Path, source: str, tasks: Sequence[Task]) -> tuple[tuple[Task, ...], list[str]]:
+def _submission(folder: Path, source: str, tasks: Sequence[Task], *, is_dry: bool) -> tuple[Submission, list[str]]:
+    """The submission that holds from now on, and what is new in it. A dry run only numbers the tasks."""
+    if is_dry:
+        known = submissions.read_all(folder / "tasks")
+        number = known[-1].number if known else 0
+        return Submission(number, source, "", submissions.numbered(tasks, known)), []
     queue.create(folder)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     submission, before = submissions.submit(folder / "tasks", source, tasks, now)
     if before is None:
-        return submission.tasks, []
+        return submission, []
     old, new = {t.id: t for t in before.tasks}, {t.id: t for t in submission.tasks}
     changed = sum(1 for name in old.keys() & new.keys() if old[name].identity != new[name].identity)
     said = f"{source} changed: adds {len(new.keys() - old.keys())}, withdraws {len(old.keys() - new.keys())}"
-    return submission.tasks, [f"{said}, changes {changed} tasks"]
+    return submission, [f"{said}, changes {changed} tasks"]
 
 
 def _wishes(asked: plan.Asked, options: RunOptions, situation: Situation, disk: DiskQueue) -> Wishes:
@@ -175,7 +178,8 @@ def work(prepared: Prepared, options: RunOptions) -> int:
 def say_plan(prepared: Prepared, options: RunOptions) -> int:
     """-n: what would run, and why. Nothing is written; what would fail is a warning here."""
     situation = prepared.situation
-    reasons = {line.task.id: explained(prepared, line) for line in _selected(situation)}
+    former = _former(prepared)
+    reasons = {line.task.id: reason(situation, line.task.id, former.get(line.task.id)) for line in _selected(situation)}
     if options.as_json:
         around = surroundings(prepared, options)
         told = [
@@ -207,10 +211,14 @@ def _selected(situation: Situation) -> list[Line]:
     return sorted(chosen, key=lambda line: line.task.number)
 
 
-def explained(prepared: Prepared, line: Line) -> Reason:
-    """Why the task runs or not; for one that changed, what did."""
-    former = None
-    wish = prepared.situation.to_open.get(line.task.id)
-    if wish is not None and wish.round.why == "changed" and line.attempts:
-        former = prepared.former.get(line.attempts[-1].claim.identity)
-    return reason(prepared.situation, line.task.id, former)
+def _former(prepared: Prepared) -> dict[str, Task]:
+    """For each task that changed, the wording that its last attempt was made from."""
+    situation = prepared.situation
+    changed = {name: situation.lines[name] for name, wish in situation.to_open.items() if wish.round.why == "changed"}
+    made_from = {line.attempts[-1].claim.identity for line in changed.values() if line.attempts}
+    if not made_from:
+        return {}
+    known = submissions.read_all(prepared.disk.folder / "tasks")
+    wordings = {task.identity: task for s in known for task in s.tasks if task.identity in made_from}
+    found = {name: wordings.get(line.attempts[-1].claim.identity) for name, line in changed.items() if line.attempts}
+    return {name: task for name, task in found.items() if task is not None}

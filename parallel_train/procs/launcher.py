@@ -147,12 +147,12 @@ def _tell(descriptor: int, message: dict[str, Any]) -> None:
 def main() -> None:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.path.append(package)
-    from parallel_train.procs import process, shim  # noqa: PLC0415  loaded before the first fork
+    from parallel_train.procs import process, shim, watch  # noqa: F401, PLC0415  loaded before the first fork
 
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     # Blocked too, and so in each fork from its first instant: a stop that comes before the shim listens is kept.
-    signal.pthread_sigmask(signal.SIG_BLOCK, shim.SIGNALS - {signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS - {signal.SIGCHLD})
     os.setsid()
     process.become_subreaper()
     connection = socket.socket(fileno=int(sys.argv[1]))

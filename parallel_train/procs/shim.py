@@ -11,13 +11,8 @@ import signal
 import time
 from typing import Any, Callable, Dict
 
-from parallel_train.procs import aside, child, locks, outputs, process
+from parallel_train.procs import aside, child, locks, outputs, process, watch
 from parallel_train.store import records
-
-SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
-TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
-SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
-LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 Order = Dict[str, Any]
 Report = Callable[[Dict[str, Any]], None]
@@ -33,7 +28,7 @@ class RefusedError(Exception):
 
 def main(order: Order, report: Report) -> None:
     """Run the attempt that `order` describes (see `order.build`)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored, signal.SIG_IGN)
     for waited_for in (signal.SIGTERM, signal.SIGQUIT):
@@ -167,9 +162,9 @@ def _run(order: Order, held: list[int], log: int, err: int) -> dict[str, Any]:
     try:
         _prepare_output(order)
         pid = child.start(order, held, log, err)
-        watch = Watch(pid, order["timeout"], order["grace"], held)
-        watch.wait()
-        end.update(watch.outcome())
+        watched = watch.Watch(pid, order["timeout"], order["grace"], held)
+        watched.wait()
+        end.update(watched.outcome())
     except child.StartError as error:
         end.update(outcome={"exited": error.code}, note=str(error))
     except OSError as error:
@@ -216,13 +211,15 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> None:
     delay = 0.1
     while True:
         try:
-            if not records.publish(path, [end]):
-                report({"trouble": "this attempt was ended by somebody else: its result does not count"})
-            return
+            is_ours = records.publish(path, [end])
         except OSError as error:
             report({"trouble": f"the end can't be written yet: {error}"})
             time.sleep(delay)
             delay = min(2 * delay, 5.0)
+            continue
+        if not is_ours:
+            report({"trouble": "this attempt was ended by somebody else: its result does not count"})
+        return
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:
@@ -231,123 +228,3 @@ def _path(order: Order, kind: str, task: str, number: int) -> str:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-class Watch:
-    """The wait for one command: reaps, keeps its time limit, climbs the ladder when told to stop, sweeps."""
-
-    def __init__(self, pid: int, timeout: float | None, grace: float, held: list[int]) -> None:
-        self.pid = pid
-        self.grace = grace  # seconds between INT, TERM and KILL
-        self.held = held
-        self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.stopped = ""
-        self.rung = 0  # of LADDER, the next to send
-        self.next_rung = 0.0
-        self.next_touch = time.monotonic() + TOUCH
-        self.status: int | None = None
-        self.usage: Any = None
-        self.swept = 0
-
-    def wait(self) -> None:
-        while self.status is None:
-            told = signal.sigtimedwait(SIGNALS, self._patience())
-            if told is not None:
-                self._on_signal(told.si_signo)
-            self._reap()
-            if self.status is None:
-                self._on_time(time.monotonic())
-        self._sweep()
-
-    def outcome(self) -> dict[str, Any]:
-        """The parts of the end record that say how it ended."""
-        status = self.status or 0
-        if self.stopped == "timeout":
-            outcome: dict[str, Any] = {"timed_out": True}
-        elif os.WIFSIGNALED(status):
-            outcome = {"signalled": os.WTERMSIG(status)}
-        else:
-            outcome = {"exited": os.WEXITSTATUS(status)}
-        return {
-            "outcome": outcome,
-            "stopped": self.stopped,
-            "max_rss_kib": self.usage.ru_maxrss,
-            "cpu_seconds": round(self.usage.ru_utime + self.usage.ru_stime, 3),
-            "swept": self.swept,
-        }
-
-    def _patience(self) -> float:
-        now = time.monotonic()
-        until = [self.next_touch]
-        if self.stopped:
-            until.append(self.next_rung)
-        elif self.deadline is not None:
-            until.append(self.deadline)
-        return max(0.0, min(until) - now)
-
-    def _on_signal(self, number: int) -> None:
-        if number == signal.SIGTERM and not self.stopped:
-            self._stop("worker")
-        elif number == signal.SIGQUIT:
-            self.stopped = self.stopped or "worker"
-            self.rung = LADDER.index(signal.SIGKILL)
-            self._climb()
-
-    def _on_time(self, now: float) -> None:
-        if now >= self.next_touch:
-            self.next_touch = now + TOUCH
-            for descriptor in self.held:
-                locks.touch(descriptor)
-        if self.stopped:
-            if now >= self.next_rung:
-                self._climb()
-        elif self.deadline is not None and now >= self.deadline:
-            self._stop("timeout")
-
-    def _stop(self, why: str) -> None:
-        self.stopped = why
-        self._climb()
-
-    def _climb(self) -> None:
-        number = LADDER[min(self.rung, len(LADDER) - 1)]
-        self.rung += 1
-        self.next_rung = time.monotonic() + self.grace
-        try:
-            os.killpg(self.pid, number)  # its own session, and not reaped yet: the group is the task's
-        except ProcessLookupError:
-            pass
-        if number == signal.SIGKILL:
-            _signal_all(process.descendants(os.getpid()), number)
-
-    def _reap(self) -> bool:
-        """Reap whatever has ended; whether children are left."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == self.pid:
-                self.status, self.usage = status, usage
-
-    def _sweep(self) -> None:
-        """End every process that outlived the task: no children left proves that the whole tree is gone."""
-        if not self._reap():
-            return
-        left = process.descendants(os.getpid())
-        self.swept = len(left)
-        _signal_all(left, signal.SIGTERM)
-        until = time.monotonic() + min(SWEEP_GRACE, self.grace)
-        while self._reap():
-            if time.monotonic() >= until or signal.SIGQUIT in signal.sigpending():
-                _signal_all(process.descendants(os.getpid()), signal.SIGKILL)
-            signal.sigtimedwait({signal.SIGCHLD}, 0.05)
-
-
-def _signal_all(pids: list[int], number: int) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)  # descendants of a subreaper stay in the table until it reaps them itself
-        except (ProcessLookupError, PermissionError):
-            pass

@@ -50,7 +50,8 @@ class DiskQueue:
     owner: Owner
     is_alive: Callable[[Owner], bool | None]
     interest: frozenset[str] | None = None  # only these tasks' records are read
-    source: str = ""  # the task file whose newer submissions are followed
+    source: str = ""  # whose submissions are followed: those newer than `submission`, which the caller knows
+    submission: int = 0
     about: dict[str, Any] = field(default_factory=dict)  # what others are told of this worker
     _seen: dict[str, set[str]] = field(default_factory=dict)
 
@@ -80,10 +81,13 @@ class DiskQueue:
 
     def _workers(self) -> Iterator[tuple[Owner, str]]:
         for name in _list(self.folder / "workers"):
+            path = str(self.folder / "workers" / name)
             try:
-                yield wire.owner_of(records.read_one(str(self.folder / "workers" / name))["owner"]), name
-            except (OSError, records.DamagedError):
-                continue  # it left meanwhile
+                yield wire.owner_of(records.read_one(path)["owner"]), name
+            except records.NewerVersionError as error:
+                raise UsageError(f"{path}: {error}") from error
+            except (OSError, records.DamagedError, KeyError, TypeError, ValueError):
+                continue  # it left meanwhile, or nobody can say who it is
 
     # ---- what happened ----
 
@@ -143,7 +147,7 @@ class DiskQueue:
         return Claimed(claim, orphan=is_orphan, is_here=claim.owner.machine == self.owner.machine)
 
     def _submitted(self, names: Iterable[str]) -> Iterator[Event]:
-        if not self.source or not names:
+        if not self.source or not any(submissions.number_of(name) > self.submission for name in names):
             return
         newest = submissions.newest(submissions.read_all(self.folder / "tasks")).get(self.source)
         if newest is None:

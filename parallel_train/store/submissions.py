@@ -29,12 +29,18 @@ def read_all(folder: Path) -> list[Submission]:
     return [_read(folder / name) for name in names]
 
 
+def number_of(name: str) -> int:
+    """The number of the submission in the file `name`; 0 for a file that is none."""
+    stem = Path(name).stem
+    return int(stem) if name.endswith(".jsonl") and stem.isdigit() else 0
+
+
 def _read(path: Path) -> Submission:
     try:
         head, *lines = records.read(str(path))
     except (records.DamagedError, records.NewerVersionError) as error:
         raise UsageError(f"the record {path} can't be read: {error}") from error
-    return Submission(int(path.stem), head["source"], head["at"], tuple(wire.task_of(line) for line in lines))
+    return Submission(number_of(path.name), head["source"], head["at"], tuple(wire.task_of(line) for line in lines))
 
 
 def newest(submissions: Iterable[Submission]) -> dict[str, Submission]:

@@ -120,6 +120,14 @@ def test_a_wide_task_at_the_head_keeps_what_comes_free():
     assert launches(s) == {"wide": ("gpu-0", "gpu-1")}
 
 
+def test_slots_are_kept_for_a_wide_task_however_many_come_free():
+    wide = task("wide", number=0, gpus=3)
+    s = situation(wide, A, B, C, slots=pool(3), events=running(C))
+    assert launches(s) == {}
+    apply(s, ended(C))
+    assert launches(s) == {"wide": ("gpu-0", "gpu-1", "gpu-2")}
+
+
 def test_what_stands_before_a_wide_task_starts_and_what_stands_behind_it_waits():
     tasks = [A, task("wide", number=2, gpus=2), C]
     assert launches(situation(*tasks, slots=pool(2))) == {"a": ("gpu-0",)}

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from parallel_train.core.decide import decide
 from parallel_train.core.events import (
     Claimed,
-    Ended as AttemptEnded,
     Interrupted,
     Launch,
     Launched,
@@ -27,7 +26,11 @@ from parallel_train.core.events import (
     Submitted,
     Told,
     Vanished,
+    Watch,
     Watched,
+)
+from parallel_train.core.events import (
+    Ended as AttemptEnded,
 )
 from parallel_train.core.facts import End, Exited, Lost, NotStarted, Owner, Round, Signalled, TimedOut
 from parallel_train.core.situation import Situation, Wishes, absorb, apply, load, rebuild
@@ -117,21 +120,23 @@ class World:
         check_decisions(self.s, decisions)
         if not decisions:
             return None
-        match self.draw.choice(decisions):
-            case Launch(t, attempt, slots=slots):
-                return Launched(t.id, attempt, slots, self.now)
-            case OpenRound(wanted):
-                if self.draw.random() < 0.3:  # another worker was faster, perhaps with something else in mind
-                    wanted = replace(wanted, by="other", aside=self.draw.random() < 0.5)
-                    return RoundOpened(wanted, ours=wanted.aside)
-                return RoundOpened(wanted, ours=True)
-            case Stop(name, attempt, kill):
-                return Told(name, attempt, 3 if kill else 2)
-            case Leave():
-                return None
-            case _:
-                self.s.unwatched.clear()
-                return Looked(self.now)
+        chosen = self.draw.choice(decisions)
+        if isinstance(chosen, Launch):
+            return Launched(chosen.task.id, chosen.attempt, chosen.slots, self.now)
+        if isinstance(chosen, OpenRound):
+            return self.opened(chosen.round)
+        if isinstance(chosen, Stop):
+            return Told(chosen.task, chosen.attempt, 3 if chosen.kill else 2)
+        if isinstance(chosen, Watch):
+            return Watched(chosen.claim.task, chosen.claim.attempt)
+        return None if isinstance(chosen, Leave) else Looked(self.now)
+
+    def opened(self, wanted):
+        """What comes of asking for a round: sometimes another worker was faster, with something else in mind."""
+        if self.draw.random() < 0.3:
+            wanted = replace(wanted, by="other", aside=self.draw.random() < 0.5)
+            return RoundOpened(wanted, ours=wanted.aside)
+        return RoundOpened(wanted, ours=True)
 
     def claimed(self):
         line = self.line()
@@ -191,14 +196,17 @@ class World:
 
     def output(self):
         line = self.line()
-        return OutputFound(line.task.id, self.draw.choice(("there", "missing", "empty") if line.task.output else ("none",)))
+        return OutputFound(
+            line.task.id, self.draw.choice(("there", "missing", "empty") if line.task.output else ("none",))
+        )
 
     def edited(self):
         some = []
         for t in self.tasks.values():
             if self.draw.random() < 0.2:
-                t = replace(t, identity=f"{t.id} anew {self.draw.random()}", priority=self.draw.choice((0, 2)))
-            some.append(t)
+                some.append(replace(t, identity=f"{t.id} {self.draw.random()}", priority=self.draw.choice((0, 2))))
+            else:
+                some.append(t)
         self.tasks = {t.id: t for t in some}
         return Submitted("file", tuple(some))
 

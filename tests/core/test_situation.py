@@ -173,6 +173,15 @@ def test_ready_tasks_stand_in_the_order_of_priority_and_submission():
     assert [key[2] for key in s.ready_cpu] == ["d"]
 
 
+def test_a_task_that_waits_for_its_readers_is_ready_when_the_last_has_ended():
+    need, dep = task("need", number=1, output="x"), task("dep", number=2, needs="need")
+    s = after(*ran(need, output="there"), claimed(dep), RoundOpened(round_(need)), tasks=(need, dep))
+    assert s.lines["need"].state == Waiting(("dep",), "readers")
+    apply(s, ended(dep))
+    assert s.lines["need"].state == Ready()
+    assert [key[2] for key in s.ready] == ["need"]
+
+
 # ---- rounds that this run asks for ----
 
 

@@ -1,4 +1,4 @@
-"""Which state follows from which history? (DESIGN sections 4 and 6, as tables.)"""
+"""Which state follows from which history?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from parallel_train.core import policy
+from parallel_train.core.events import Launched, RoundOpened
 from parallel_train.core.facts import End, verdict
 from parallel_train.core.situation import Wishes
 from parallel_train.core.state import Ended, Ready, Running, Waiting
@@ -24,7 +25,6 @@ from tests.support.builders import (
     situation,
     task,
 )
-from parallel_train.core.events import Launched, RoundOpened
 
 A = task("a")
 OUT = task("a", output="out/a")

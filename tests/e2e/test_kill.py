@@ -57,7 +57,7 @@ def run_until_killed(project: Project, chance: random.Random, left: int) -> None
 
 
 def count(project: Project) -> int:
-    return sum(1 for name in os.listdir(project.root / "effects") if not name.startswith("."))
+    return sum(1 for path in (project.root / "effects").iterdir() if not path.name.startswith("."))
 
 
 def judge(project: Project, codes: dict[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -15,12 +16,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from parallel_train.commands import status
 from tests.support.wait import wait_until
 
 PROGRAMS = Path(__file__).parent / "programs"
 MARK = "PARALLEL_TRAIN_TEST"  # in the environment of all that a test starts: the project's folder
 QUEUE = ".parallel-train"
 FAST_PYTHON = [sys.executable, "-I", "-S"]
+_NOT_A_USERS = ("PYTEST_", "PARALLEL_TRAIN", "COLUMNS", "LINES", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 DEADLINE = 60  # seconds, for one command on a busy machine
 
 
@@ -80,7 +83,9 @@ class Project:
         (self.root / "effects").mkdir(exist_ok=True)
         return program("recorder", "effects", name, *(f"{key}={value}" for key, value in wishes.items()))
 
-    def recording(self, name: str, *, output: bool = True, more: Mapping[str, object] | None = None, **keys: Any) -> Any:
+    def recording(
+        self, name: str, *, output: bool = True, more: Mapping[str, object] | None = None, **keys: Any
+    ) -> Any:
         """A task that records what it does; `more` are wishes of the recorder, `keys` keys of the task file."""
         wishes = {**({"output": f"output/{name}"} if output else {}), **(more or {})}
         promised = {"output": f"output/{name}"} if output else {}
@@ -119,7 +124,8 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PARALLEL_TRAIN"))}
+        """This process's, without what a test runner sets for itself."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_A_USERS)}
         return {**kept, MARK: str(self.root)}
 
     def _settings(self, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,11 +139,11 @@ class Project:
 
     # ---- what happened ----
 
-    def status(self, *arguments: str) -> dict[str, dict[str, Any]]:
-        """What `status --json` says, by task name."""
-        found = self.ask("status", "--json", *arguments)
-        assert found.code == 0, found.text
-        return {task["name"]: task for task in json.loads(found.out)["tasks"]}
+    def status(self, *, everything: bool = False) -> dict[str, dict[str, Any]]:
+        """What `status --json` says, by task name. Asked within this process: it only looks, and is asked often."""
+        out = io.StringIO()
+        status.status(self.root, (), file=None, everything=everything, as_json=True, out=out)
+        return {task["name"]: task for task in json.loads(out.getvalue())["tasks"]}
 
     def endings(self) -> dict[str, str]:
         return {name: task["ending"] for name, task in self.status().items()}
@@ -256,7 +262,7 @@ def _effect(text: str) -> Effect | None:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def _carries(pid: int, entry: str) -> bool:

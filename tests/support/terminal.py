@@ -18,7 +18,6 @@ from tests.support.sweep import program
 from tests.support.wait import wait_until
 
 CTRL_C = b"\x03"
-CTRL_Z = b"\x1a"
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|\r")
 
 

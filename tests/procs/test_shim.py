@@ -1,0 +1,428 @@
+"""Does an attempt start at most once, end completely, and say truthfully how?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
+from parallel_train.core.facts import Exited, Lost, NotStarted, Signalled, TimedOut
+from parallel_train.core.task import DoneWhen
+from parallel_train.procs import locks, process, shim, watch
+from tests.support.machine import is_gone, lives, machine
+from tests.support.wait import wait_until
+
+STUBBORN = """
+import os, signal, sys, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda n, _: print(signal.Signals(n).name, flush=True))
+open("ready", "w").write("yes")
+while True:
+    time.sleep(1000)
+"""
+# Starts a child in a session of its own that ignores TERM, and a daemon forked twice; tells their pids; ends.
+LEAVES_THINGS = """
+import os, signal, subprocess, sys, time
+def stay(ignoring):
+    if ignoring:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.write(told, b"%d\\n" % os.getpid())
+    os.close(told)
+    while True:
+        time.sleep(1000)
+heard, told = os.pipe()
+if os.fork() == 0:
+    stay(False)
+if os.fork() == 0:
+    os.setsid()
+    stay(True)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.environ.clear()
+        stay(False)
+    os._exit(0)
+os.close(told)
+pids = open(heard).read()
+with open("pids.tmp", "w") as file:
+    file.write(pids)
+os.rename("pids.tmp", "pids")
+"""
+
+
+@pytest.fixture
+def made(tmp_path):
+    with machine(tmp_path) as one:
+        yield one
+
+
+def pids(made):
+    return [int(word) for word in made.until_file("pids").split()]
+
+
+# ---- ends ----
+
+
+def test_an_end_tells_times_and_use(made):
+    end = made.run(
+        made.python(
+            "x = bytearray(50 << 20)\nimport time\nt = time.process_time()\nwhile time.process_time() - t < 0.05: pass"
+        )
+    )
+    assert end.outcome == Exited(0)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", end.started)
+    assert end.started <= end.ended
+    assert 0.05 <= end.seconds < 20
+    assert end.cpu_seconds >= 0.05
+    assert end.max_rss_kib > 50_000
+    assert (end.swept, end.stopped, end.note) == (0, "", "")
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 130, 255])
+def test_the_exit_code_is_the_tasks(made, code):
+    assert made.run(made.task("sh", "-c", f"exit {code}")).outcome == Exited(code)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_a_signal_is_told_from_an_exit_code(made, number):
+    assert made.run(made.task("sh", "-c", f"kill -{int(number)} $$")).outcome == Signalled(number)
+
+
+def test_logs_hold_the_tasks_bytes_and_nothing_else(made):
+    made.run(made.task("sh", "-c", r"printf '\000\377out\r'; printf err >&2"))
+    claim = made.claim()
+    assert (made.project / claim.log).read_bytes() == b"\0\xffout\r"
+    assert (made.project / claim.err).read_bytes() == b"err"
+    assert re.fullmatch(r"logs/cpu0_task_\d{8}_\d{6}\.log", claim.log)
+    assert claim.err == claim.log[:-4] + ".err"
+
+
+def test_two_attempts_never_share_a_log(made):
+    for attempt in (1, 2):
+        made.run(made.task("echo", str(attempt)), attempt=attempt)
+    assert [made.log(attempt=n) for n in (1, 2)] == ["1\n", "2\n"]
+    assert made.claim(attempt=2).log.endswith("_a2.log")
+
+
+def test_a_log_name_that_is_taken_gets_a_number(tmp_path):
+    names = []
+    for _ in range(3):
+        log, out, err, errors = shim._open_logs({"project": str(tmp_path), "log": "x"})
+        names.append((log, err))
+        os.close(out)
+        os.close(errors)
+    assert names == [("x.log", "x.err"), ("x_2.log", "x_2.err"), ("x_3.log", "x_3.err")]
+    (tmp_path / "x_4.err").symlink_to("somewhere")
+    log, out, _, errors = shim._open_logs({"project": str(tmp_path), "log": "x"})
+    assert log == "x_5.log"
+    assert not (tmp_path / "x_4.log").exists()
+    assert not (tmp_path / "somewhere").exists()
+    os.close(out)
+    os.close(errors)
+
+
+# ---- outputs ----
+
+
+@pytest.mark.parametrize(
+    ("script", "output", "state"),
+    [
+        ("true", None, "none"),
+        ("true", "out", "missing"),
+        ("mkdir out", "out", "empty"),
+        (": > out", "out", "empty"),
+        ("ln -s nowhere out", "out", "empty"),
+        ("mkdir out && : > out/x", "out", "there"),
+        ("echo x > out", "out", "there"),
+        ("echo x > deep/er/out", "deep/er/out", "there"),  # the parent is made for it
+    ],
+)
+def test_what_stands_where_the_output_was_promised(made, script, output, state):
+    end = made.run(made.task(script, shell=True, output=output))
+    assert (end.output, isinstance(end.outcome, Exited)) == (state, True)
+
+
+@pytest.mark.parametrize(
+    ("script", "contains", "state"),
+    [
+        ("mkdir out; echo Finished > out/log.txt", "Finish", "there"),
+        ("mkdir out; echo no > out/log.txt", "Finish", "not done"),
+        ("mkdir out; : > out/other", None, "not done"),
+        ("mkdir -p out/log.txt", "Finish", "not done"),
+        ("mkdir out; echo Finish > out/log.txt.1; sleep 0.02; echo no > out/log.txt", "Finish", "not done"),
+    ],
+)
+def test_done_when_is_asked_of_our_own_too(made, script, contains, state):
+    task = made.task(script, shell=True, output="out", done_when=DoneWhen(("out/log.txt*",), contains))
+    assert made.run(task).output == state
+
+
+def test_an_old_output_is_put_aside_before_the_command_sees_it(made):
+    (made.project / "out").mkdir()
+    (made.project / "out" / "old").write_text("old")
+    made.run(made.task("sh", "-c", "ls out; mkdir out; echo new > out/new", output="out"), round_=2, aside=2)
+    assert "old" not in made.log()
+    assert (made.folder / "aside" / "task.2" / "out" / "old").read_text() == "old"
+    made.run(made.task("ls", "out", output="out"), attempt=2, round_=2, aside=2)
+    assert made.log(attempt=2) == "new\n"  # the next attempt of the round finds what the first one made
+
+
+# ---- stopping ----
+
+
+def test_the_ladder_is_climbed_to_its_end(made):
+    made.start(made.python(STUBBORN))
+    made.claimed()
+    made.until_file("ready")
+    made.runner.stop("task", 1, kill=False)
+    end = made.ended()
+    assert (end.outcome, end.stopped) == (Signalled(signal.SIGKILL), "worker")
+    assert made.log().split() == ["SIGINT", "SIGTERM"]
+    assert end.seconds >= 2 * made.grace
+
+
+def test_a_kill_cuts_the_ladder_short(tmp_path):
+    with machine(tmp_path, grace=600) as made:
+        made.start(made.python(STUBBORN))
+        made.until_file("ready")
+        made.runner.stop("task", 1, kill=False)
+        wait_until(lambda: made.log() if (made.listen(), made.events)[1] else "", "INT was told")
+        made.runner.stop("task", 1, kill=True)
+        assert made.ended().outcome == Signalled(signal.SIGKILL)
+
+
+def test_a_time_limit_climbs_the_same_ladder(made):
+    end = made.run(made.python(STUBBORN, timeout=0.3))
+    assert (end.outcome, end.stopped) == (TimedOut(), "timeout")
+    assert end.seconds >= 0.3
+
+
+def test_a_task_that_obeys_at_its_time_limit_has_timed_out_all_the_same(made):
+    end = made.run(made.task("sh", "-c", "trap 'exit 0' INT; while :; do sleep 0.01; done", timeout=0.2))
+    assert end.outcome == TimedOut()
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_stop_at_the_very_first_instant_is_kept(made, kill):
+    for n in range(8):
+        task = made.task("sh", "-c", "exec sleep 1000", name=f"t{n}")
+        made.start(task)
+        made.runner.stop(f"t{n}", 1, kill=kill)
+        end = made.ended(f"t{n}")
+        assert (end.outcome, end.stopped) == (Signalled(9 if kill else 2), "worker")
+
+
+# ---- sweeping ----
+
+
+def test_nothing_outlives_its_attempt(made):
+    device = made.device()
+    made.start(made.python(LEAVES_THINGS), device)
+    left = pids(made)
+    assert len(left) == 3
+    end = made.ended()
+    assert (end.outcome, end.swept) == (Exited(0), 3)
+    assert all(is_gone(pid) for pid in left)
+
+
+def test_the_end_is_recorded_only_when_all_is_swept_and_the_slot_is_free_only_then(made):
+    device = made.device()
+    path = Path(locks.folder()) / device.lock
+    made.start(made.python(LEAVES_THINGS), device)
+    left = pids(made)
+    record = made.folder / "ends" / "task.1"
+    while not record.exists():
+        if any(lives(pid) for pid in left):
+            assert locks.is_held(device.lock) or record.exists()
+    assert all(is_gone(pid) for pid in left)
+    made.ended()
+    wait_until(lambda: not locks.is_held(device.lock), "the slot is free")
+    descriptor = os.open(path, os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert locks.holder(descriptor) == {}  # it signed off
+    os.close(descriptor)
+
+
+def test_a_stopped_attempt_is_swept_too(made):
+    made.start(made.python(LEAVES_THINGS + "\ntime.sleep(1000)"))
+    left = pids(made)
+    made.claimed()
+    made.runner.stop("task", 1, kill=True)
+    assert made.ended().outcome == Signalled(signal.SIGKILL)
+    assert all(is_gone(pid) for pid in left)
+
+
+def test_a_killed_shim_takes_its_task_and_all_orphans_with_it(made):
+    device = made.device()
+    made.start(made.python(LEAVES_THINGS + "\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(1000)"), device)
+    left = [*pids(made), int(made.until_file("pid"))]
+    claim = made.claimed()
+    os.kill(claim.owner.pid, signal.SIGKILL)
+    assert made.event(Vanished).rebooted is False
+    wait_until(lambda: all(is_gone(pid) for pid in left), "the launcher has swept what it left")
+    wait_until(lambda: not locks.is_held(device.lock), "the slot is free")
+    end = made.run(made.task("true", name="next"), device)  # the slot is taken over with the dead holder's name
+    assert end.outcome == Exited(0)
+
+
+def test_a_task_dies_with_its_shim_also_where_nobody_is_left_to_sweep(made):
+    device = made.device()
+    made.start(made.python("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(1000)"), device)
+    task = int(made.until_file("pid"))
+    claim = made.claimed()
+    made.runner._process.kill()
+    made.runner._process.wait()
+    assert lives(task)
+    os.kill(claim.owner.pid, signal.SIGKILL)
+    wait_until(lambda: is_gone(task), "the task is dead")
+    wait_until(lambda: not locks.is_held(device.lock), "the slot is free")
+
+
+def test_whoever_takes_the_slot_of_a_killed_shim_sweeps_what_it_left(made):
+    """Also where its launcher is dead: what it left carries its cookie and has closed the lock."""
+    device, cookie = made.device(), "task.9.1.1." + os.urandom(8).hex()
+    held = locks.take(device.lock)
+    locks.sign(held, {"boot": process.boot_id(), "cookie": cookie})
+    os.close(held)
+    orphan = subprocess.Popen(["sleep", "1000"], env={**os.environ, "PARALLEL_TRAIN_COOKIE": cookie})
+    decoy = subprocess.Popen(["sleep", "1000"], env={**os.environ, "PARALLEL_TRAIN_COOKIE": cookie + "1"})
+    try:
+        assert made.run(made.task("true"), device).outcome == Exited(0)
+        assert orphan.wait(20) == -signal.SIGKILL
+        assert decoy.poll() is None
+    finally:
+        for child in (orphan, decoy):
+            child.kill()
+            child.wait()
+
+
+def test_attempts_outlive_the_scheduler(made):
+    made.start(made.task("sh", "-c", "until test -e go; do sleep 0.01; done; echo done"))
+    claim = made.claimed()
+    made.runner.close()
+    assert lives(claim.owner.pid)
+    (made.project / "go").touch()
+    wait_until((made.folder / "ends" / "task.1").exists, "the end is recorded")
+    assert (made.end().outcome, made.log()) == (Exited(0), "done\n")
+    wait_until(lambda: is_gone(claim.owner.pid), "the shim is gone")
+
+
+# ---- claims ----
+
+
+def test_of_two_shims_for_one_attempt_exactly_one_claims(tmp_path):
+    with machine(tmp_path, worker="one") as one, machine(tmp_path, worker="two") as two:
+        for n in range(20):
+            for each in (one, two):
+                each.start(each.task("sh", "-c", "echo x >> $0", f"t{n}.ran", name=f"t{n}"))
+            wait_until(
+                lambda n=n: (one.listen(), two.listen(), done(one, n) and done(two, n))[2], f"both are done with {n}"
+            )
+            told = [e for each in (one, two) for e in each.events if getattr(e, "task", "") == f"t{n}"]
+            assert [(e.why) for e in told] == ["behind"]
+            assert (tmp_path / f"t{n}.ran").read_text() == "x\n"
+        logs = list((tmp_path / "logs").iterdir())
+        assert len(logs) == 40  # whoever lost left none behind
+
+
+def done(each, n):
+    def is_of(event):
+        return getattr(event, "task", "") == f"t{n}" or (isinstance(event, Ended) and event.end.task == f"t{n}")
+
+    return any(isinstance(e, (Ended, Refused)) and is_of(e) for e in each.events)
+
+
+def test_a_claim_tells_who_runs_what_on_what(made):
+    devices = (made.device("gpu", "1"), made.device("gpu", "0"))
+    seen = {"need": NeedSeen(1, 4, 4)}
+    made.start(made.task("true", gpus=2), *devices, attempt=1, round_=3, needs=seen)
+    claim = made.claimed()
+    assert (claim.round, claim.identity, dict(claim.needs)) == (3, "same", {"need": 4})
+    assert (claim.slots, claim.gpus) == (tuple(d.lock for d in devices), ("1", "0"))
+    assert claim.owner.worker == "tester"
+    assert claim.owner.pid != os.getpid()
+    assert str(claim.owner.pid) in claim.cookie
+    assert claim.log.startswith("logs/gpu1-0_task_")
+    made.ended()
+
+
+def test_a_wide_task_takes_all_of_its_slots_or_none(made):
+    one, two = made.device("gpu", "0"), made.device("gpu", "1")
+    held = locks.take(max(one.lock, two.lock))
+    made.start(made.task("true", gpus=2), one, two)
+    refused = made.refused()
+    assert (refused.why, len(refused.slots)) == ("busy", 1)
+    wait_until(lambda: not locks.is_held(min(one.lock, two.lock)), "the other is free again")
+    os.close(held)
+    assert not (made.folder / "claims" / "task.1").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "why"),
+    [
+        ("rounds", "task.2", "a newer round was opened"),
+        ("rounds", "need.2", "a need is to run again"),
+        ("claims", "need.5", "a need runs again"),
+        ("workers", None, "its worker left"),
+    ],
+)
+def test_what_changed_meanwhile_is_seen_after_the_claim(made, kind, name, why):
+    if name is None:
+        made.queue().leave()
+    else:
+        made.publish(kind, name)
+    made.start(made.task("touch", "ran"), needs={"need": NeedSeen(1, 4, 4)})
+    made.claimed()
+    assert made.ended().outcome == NotStarted(why)
+    assert not (made.project / "ran").exists()
+
+
+def test_the_same_view_starts(made):
+    for n in range(1, 5):
+        made.publish("claims", f"need.{n}")
+    made.start(made.task("true"), needs={"need": NeedSeen(1, 4, 4)})
+    assert made.ended().outcome == Exited(0)
+
+
+def test_an_end_that_somebody_else_wrote_stands_and_is_said(made):
+    made.start(made.task("sh", "-c", "until test -e go; do sleep 0.01; done"))
+    claim = made.claimed()
+    made.queue().end_as_lost(claim, Lost("killed"))
+    (made.project / "go").touch()
+    assert made.ended().outcome == Lost("killed")
+    assert any("ended by somebody else" in e.text for e in made.events if isinstance(e, Warned))
+
+
+def test_a_machine_that_can_not_write_claims_nothing_and_leaves_nothing(made):
+    (made.folder / "claims").rmdir()
+    made.start(made.task("true"))
+    assert made.refused().why == "trouble"
+    assert list((made.project / "logs").iterdir()) == []
+    (made.folder / "claims").mkdir()
+    assert made.run(made.task("true")).outcome == Exited(0)
+
+
+def test_a_missing_log_folder_is_trouble_and_no_attempt(made):
+    (made.project / "logs").rmdir()
+    made.start(made.task("true"))
+    refused = made.refused()
+    assert (refused.why, "logs" in refused.text) == ("trouble", True)
+    assert list((made.folder / "claims").iterdir()) == []
+
+
+def test_slot_locks_are_touched_while_they_are_held(made):
+    device = made.device()
+    held = locks.take(device.lock)
+    os.utime(held, (1.0, 1.0))
+    watched = watch.Watch(0, None, 1.0, [held])
+    watched._on_time(watched.next_touch - 1)
+    assert os.fstat(held).st_mtime == 1.0
+    watched._on_time(watched.next_touch)
+    assert os.fstat(held).st_mtime > 1.0
+    os.close(held)

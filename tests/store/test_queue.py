@@ -1,0 +1,215 @@
+"""What does the queue on disk make of damage, leftovers, strangers and trouble?"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import asdict
+
+import pytest
+
+from parallel_train.core import wire
+from parallel_train.core.events import Claimed, Ended, RoundOpened, Submitted, Warned
+from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Round, Signalled
+from parallel_train.errors import UsageError
+from parallel_train.store import queue, records, submissions
+from parallel_train.store.queue import DiskQueue
+from tests.support.builders import task
+
+ONE = Owner("one", "host", "machine", "boot", "pidns", 1, 1)
+CLAIM = Claim("a", 1, 1, "x", {"need": 3}, ONE, ("gpu-0",), ("0",), "log", "err", "cookie", "2026-01-02T03:04:05Z")
+END = End("a", 1, Signalled(9), "worker", "missing", "note", "s", "e", 1.5, 7, 0.5, 2)
+ROUND = Round("a", 2, "x", "changed", aside=True, by="one")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / queue.NAME
+    queue.create(made)
+    return made
+
+
+def worker(folder, name="one", *, alive=lambda _: True, **more):
+    owner = Owner(name, "host", "machine", "boot", "pidns", 1, 1)
+    return DiskQueue(folder, owner, alive, **more)
+
+
+def publish(folder, kind, name, data):
+    assert records.publish(str(folder / kind / name), [data])
+
+
+def damage(folder, kind, name):
+    """Flip a bit in the middle of a record."""
+    path = folder / kind / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(bytes(data))
+    return path, bytes(data)
+
+
+def fill(folder):
+    publish(folder, "claims", "a.1", asdict(CLAIM))
+    publish(folder, "ends", "a.1", wire.end_data(END))
+    publish(folder, "rounds", "a.2", wire.round_data(ROUND))
+
+
+def test_records_come_back_as_they_were(folder):
+    fill(folder)
+    assert worker(folder).changes(5.0) == [RoundOpened(ROUND), Claimed(CLAIM, is_here=False), Ended(END, 5.0)]
+
+
+def test_a_queue_is_private_and_says_what_it_is(folder):
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_dir()}
+    assert set(modes) == set(queue.KINDS)
+    assert set(modes.values()) == {0o700}
+    assert "parallel-train" in (folder / "README.md").read_text()
+    queue.create(folder)  # again does no harm
+    one = worker(folder)
+    one.join()
+    one.open_round(ROUND)
+    for path in (folder / "workers" / "one", folder / "rounds" / "a.2"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_folder_that_can_not_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="can't make the queue folder"):
+        queue.create(tmp_path / "file" / "queue")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("claims", "a.1"), ("ends", "a.1"), ("rounds", "a.2")])
+def test_a_damaged_record_is_said_keeps_its_name_and_is_not_taken_for_absent(folder, kind, name):
+    fill(folder)
+    path, data = damage(folder, kind, name)
+    events = worker(folder).changes(0.0)
+    assert [e.text for e in events if isinstance(e, Warned)] == [f"the record {path} is damaged"]
+    assert path.read_bytes() == data
+    told = [e for e in events if not isinstance(e, Warned)]
+    assert [type(e) for e in told] == [RoundOpened, Claimed, Ended]  # each is there still
+    assert worker(folder).end_as_lost(CLAIM, Lost("killed")).end.outcome == (
+        Lost("damaged") if kind == "ends" else Signalled(9)
+    )
+    if kind == "ends":
+        assert told[2].end == End("a", 1, Lost("damaged"))
+    if kind == "claims":
+        assert (told[1].claim.task, told[1].claim.attempt, told[1].claim.identity) == ("a", 1, "")
+    if kind == "rounds":
+        assert (told[0].round.number, told[0].round.identity) == (2, "")
+
+
+def test_a_damaged_round_is_never_won(folder):
+    fill(folder)
+    path, data = damage(folder, "rounds", "a.2")
+    there = worker(folder).open_round(ROUND)
+    assert (there.ours, there.round.number, there.round.identity) == (False, 2, "")
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["claims", "ends", "rounds"])
+def test_an_empty_file_of_a_records_name_is_damage(folder, kind):
+    (folder / kind / "a.1").touch()
+    assert isinstance(worker(folder).changes(0.0)[0], Warned)
+
+
+def test_a_record_of_a_newer_version_stops_with_a_sentence(folder, monkeypatch):
+    monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
+    fill(folder)
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="newer parallel-train"):
+        worker(folder).changes(0.0)
+
+
+def test_temporary_and_foreign_files_are_passed_over(folder):
+    fill(folder)
+    for kind in ("claims", "ends", "rounds"):
+        for name in (".tmp-1-abc", "README", "a.b", ".1", "a.1.bak", "a.-1"):
+            (folder / kind / name).write_text("half a rec")
+    (folder / "workers" / ".tmp-1-abc").write_text("")
+    one = worker(folder)
+    assert len(one.changes(0.0)) == 3
+    assert not one.has_company()
+
+
+def test_only_what_is_of_interest_is_read(folder):
+    fill(folder)
+    (folder / "ends" / "b.1").write_text("damaged")
+    assert len(worker(folder, interest=frozenset("a")).changes(0.0)) == 3
+    assert worker(folder, interest=frozenset("c")).changes(0.0) == []
+
+
+def test_attempts_come_in_the_order_of_their_numbers(folder):
+    for n in (10, 9, 2, 1, 11):
+        publish(folder, "ends", f"a.{n}", wire.end_data(End("a", n, Exited(0))))
+    assert [e.end.attempt for e in worker(folder).changes(0.0)] == [1, 2, 9, 10, 11]
+
+
+def test_after_a_trouble_nothing_is_passed_over(folder):
+    fill(folder)
+    blocked = folder / "ends" / "b.1"
+    blocked.symlink_to("loop")  # O_NOFOLLOW: reading it is an OSError
+    one = worker(folder)
+    for _ in range(2):
+        with pytest.raises(OSError, match="symbolic"):
+            one.changes(0.0)
+    blocked.unlink()
+    assert len(one.changes(0.0)) == 3
+    assert one.changes(0.0) == []
+
+
+def test_a_missing_folder_holds_nothing(tmp_path):
+    assert worker(tmp_path / "nowhere").changes(0.0) == []
+    assert not worker(tmp_path / "nowhere").has_company()
+
+
+def test_looking_writes_nothing(folder):
+    fill(folder)
+    before = {str(p): p.stat().st_mtime_ns for p in folder.rglob("*")}
+    one = worker(folder, source="f")
+    one.changes(0.0)
+    one.has_company()
+    assert {str(p): p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+# ---- workers ----
+
+
+def test_the_records_of_dead_workers_are_cleared_by_the_next(folder):
+    worker(folder, "dead").join()
+    worker(folder, "living").join()
+    worker(folder, "elsewhere").join()
+    alive = {"dead": False, "living": True, "elsewhere": None, "one": True}
+    one = worker(folder, alive=lambda owner: alive[owner.worker])
+    one.join()
+    assert sorted(path.name for path in (folder / "workers").iterdir()) == ["elsewhere", "living", "one"]
+    assert sorted(owner.worker for owner in one.others()) == ["elsewhere", "living"]
+    assert one.has_company()
+
+
+def test_a_damaged_worker_record_is_no_company_and_stops_nobody(folder):
+    (folder / "workers" / "broken").write_text("x")
+    one = worker(folder)
+    one.join()
+    assert not one.has_company()
+
+
+# ---- submissions ----
+
+
+def test_a_newer_submission_is_followed_with_the_records_of_its_new_tasks(folder):
+    a, b = task("a"), task("b")
+    submissions.submit(folder / "tasks", "f", [a], "now")
+    fill(folder)
+    publish(folder, "ends", "b.1", wire.end_data(End("b", 1, Exited(0))))
+    one = worker(folder, source="f", interest=frozenset("a"))
+    assert [t.id for t in one.changes(0.0)[0].tasks] == ["a"]
+    assert one.changes(0.0) == []
+    submissions.submit(folder / "tasks", "f", [a, b], "later")
+    events = one.changes(0.0)
+    assert isinstance(events[0], Submitted)
+    assert [t.id for t in events[0].tasks] == ["a", "b"]
+    assert "b" in [e.end.task for e in events if isinstance(e, Ended)]
+
+
+def test_a_submission_of_another_file_is_not_followed(folder):
+    one = worker(folder, source="f")
+    submissions.submit(folder / "tasks", "g", [task("a")], "now")
+    assert one.changes(0.0) == []

@@ -1,0 +1,219 @@
+"""Do imports go one way, is the core pure, and is what must never be written nowhere?"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import parallel_train
+
+ROOT = Path(parallel_train.__file__).parent
+PACKAGE = "parallel_train"
+MODULES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
+FACES = {"finder.py", "multirunner.py", "search.py"}
+# `{python} -m` programs of their own, started as processes and never imported.
+PROGRAMS = ("demo/",)
+GATE = "commands/app.py"
+
+# Who may import whom. A module's layer is its folder, or its own name at the top.
+ALLOWED = {
+    "core": {"core"},
+    "errors": set(),
+    "ports": {"core", "errors"},
+    "store": {"core", "errors", "ports", "store"},
+    "procs": {"core", "errors", "ports", "procs"},  # and store.records
+    "report": {"core", "errors", "ports", "report"},
+    "scheduler": {"core", "errors", "ports"},
+    "results": {"core", "errors", "ports", "results", "store"},
+    "cluster": {"core", "errors", "ports", "store", "procs", "report", "results", "scheduler", "cluster"},
+    "demo": {"demo"},
+    "__init__": set(),
+    "__main__": {"commands"},
+}
+EVERYTHING = {"core", "errors", "ports", "store", "procs", "report", "results", "scheduler", "cluster", "commands"}
+OFFERED = {n: m.partition(".")[2] for n, m in parallel_train._FACES.items()}
+EXCEPTIONS = {("procs", "store.records"), ("__init__", "core.taskconfig")}
+
+
+@cache
+def tree(name):
+    return ast.parse((ROOT / name).read_text())
+
+
+def layer(name):
+    head, _, rest = name.partition("/")
+    return head if rest else head.removesuffix(".py")
+
+
+def imported(name):
+    """(line, full name) of everything imported anywhere in a module, also inside functions and under TYPE_CHECKING."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = [PACKAGE, *name.removesuffix(".py").split("/")][: -node.level]
+                base = ".".join([*parts, base]).rstrip(".")
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def own_imports(name):
+    """The same for our own modules, as layer and name below the package."""
+    for line, full in imported(name):
+        parts = full.split(".")
+        if parts[0] == PACKAGE and parts[1:] != ["__version__"]:
+            below = OFFERED.get(parts[1], ".".join(parts[1:]))  # what `parallel_train` itself offers
+            yield line, below.partition(".")[0], below
+
+
+def calls(name):
+    """(line, text of the callee) of every call in a module."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func), node
+
+
+def is_program(name):
+    return name.startswith(PROGRAMS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_one_way(name):
+    mine = layer(name)
+    allowed = ALLOWED.get(mine, EVERYTHING | {mine})  # commands and the faces stand on top
+    wrong = []
+    for line, theirs, full in own_imports(name):
+        exceptions = any(f"{full}.".startswith(f"{e}.") for who, e in EXCEPTIONS if who == mine)
+        if theirs not in allowed and not exceptions:
+            wrong.append(f"{name}:{line} imports {full}")
+    assert wrong == []
+
+
+def test_no_two_modules_import_each_other():
+    known = {name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"): name for name in MODULES}
+    needs = {}
+    for dotted, name in known.items():
+        found = set()
+        for _, _, full in own_imports(name):
+            parts = full.split(".")
+            found |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & set(known)
+        needs[dotted] = found - {dotted}
+    for start in needs:
+        seen, pending = set(), [start]
+        while pending:
+            for need in needs[pending.pop()]:
+                assert need != start, f"{start} is in a circle of imports"
+                if need not in seen:
+                    seen.add(need)
+                    pending.append(need)
+
+
+CORE = [name for name in MODULES if name.startswith("core/")]
+PURE = {
+    *("__future__", "bisect", "collections", "dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib"),
+    *("heapq", "itertools", "json", "math", "operator", "re", "string", "types", "typing", "numbers", "posixpath"),
+    *("statistics", "decimal", "fractions", "textwrap", "shlex", "unicodedata", "datetime", "contextlib", "copy"),
+    "glob",
+}
+IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint", "vars", "globals"}
+IMPURE_PARTS = {"now", "today", "utcnow", "glob", "iglob"}  # datetime's clocks; of glob only `escape` is pure
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_imports_nothing_that_acts(name):
+    outside = [(line, full) for line, full in imported(name) if full.split(".")[0] not in {*PURE, PACKAGE}]
+    pathlib = [(line, full) for line, full in outside if full.startswith("pathlib.Pure")]  # names only, no disk
+    assert [found for found in outside if found not in pathlib] == []
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_calls_nothing_that_acts(name):
+    wrong = [(line, callee) for line, callee, _ in calls(name) if callee in IMPURE_CALLS]
+    wrong += [(line, callee) for line, callee, _ in calls(name) if callee.rpartition(".")[2] in IMPURE_PARTS]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_keeps_no_state_of_its_own(name):
+    """At the top of a module: functions, classes and constants, which are written in capitals."""
+    wrong = []
+    for node in tree(name).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        for target in targets:
+            written = ast.unparse(target)
+            is_alias = isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation)
+            makes = isinstance(
+                node.value, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Call)
+            )
+            is_type = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in {"TypeVar", "NewType"}
+            if makes and not is_alias and not is_type and written.lstrip("_") != written.lstrip("_").upper():
+                wrong.append(f"{name}:{node.lineno} {written}")
+    wrong += [f"{name}:{n.lineno} global" for n in ast.walk(tree(name)) if isinstance(n, (ast.Global, ast.Nonlocal))]
+    assert wrong == []
+
+
+BANNED_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "click", "imp"}
+BANNED_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+BANNED_CALLS |= {"subprocess.getoutput", "subprocess.getstatusoutput", "torch.load"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_must_never_be_written_is_not(name):
+    wrong = [f"{name}:{line} {full}" for line, full in imported(name) if full.split(".")[0] in BANNED_IMPORTS]
+    for line, callee, call in calls(name):
+        if callee in BANNED_CALLS and not (callee == "torch.load" and is_program(name)):
+            wrong.append(f"{name}:{line} {callee}")
+        for keyword in call.keywords:
+            is_off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            if keyword.arg == "shell" and callee.startswith(("subprocess.", "Popen", "run")) and not is_off:
+                wrong.append(f"{name}:{line} shell=")
+            if keyword.arg == "allow_pickle" and not is_off:
+                wrong.append(f"{name}:{line} allow_pickle")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n not in FACES and not is_program(n)])
+def test_only_the_faces_import_torch(name):
+    assert [full for _, full in imported(name) if full.split(".")[0] in {"torch", "numpy", "optuna"}] == []
+
+
+def test_the_command_line_imports_what_is_heavy_only_where_it_is_used():
+    """Loading the command line loads neither torch nor the faces nor optional extras."""
+    code = "import sys, parallel_train.commands.app; print(*sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "numpy", "optuna", "pynvml", "parallel_train.finder", "parallel_train.multirunner"}
+    assert heavy & set(found) == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_gate_catches_everything(name):
+    broad = []
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.ExceptHandler):
+            caught = ast.unparse(node.type).strip("()").split(", ") if node.type else [""]
+            if set(caught) & {"", "Exception", "BaseException"}:
+                broad.append(node.lineno)
+    assert broad == [] or name == GATE, f"{name}: {broad}"
+
+
+LONGEST_FUNCTION, LONGEST_MODULE = 50, 320
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_and_modules_stay_readable(name):
+    number = len((ROOT / name).read_text().splitlines())
+    long = [f"{number} lines"] if number > LONGEST_MODULE else []
+    for node in ast.walk(tree(name)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > LONGEST_FUNCTION:
+                long.append(f"{node.name}: {length} lines")
+    assert long == []
