@@ -81,6 +81,18 @@ def holder(descriptor: int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def queue_of_holder(name: str) -> str:
+    """The queue whose attempt holds the lock `name` now, as it wrote there; empty where nobody says so."""
+    try:
+        descriptor = os.open(os.path.join(folder(), name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return str(holder(descriptor).get("queue", ""))
+    finally:
+        os.close(descriptor)
+
+
 def sign(descriptor: int, who: dict[str, Any]) -> None:
     """Write into the lock who holds it; an empty `who` takes the name out."""
     os.ftruncate(descriptor, 0)

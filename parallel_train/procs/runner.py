@@ -186,21 +186,22 @@ class LocalRunner:
         shim = _Shim(key, pidfd, pipe)
         os.set_blocking(shim.pipe, False)
         self._shims[key] = shim
-        self._selector.register(shim.pipe, selectors.EVENT_READ, key)
+        self._selector.register(shim.pipe, selectors.EVENT_READ, shim)
         if kill is not None:
             self.stop(*key, kill=kill)
 
     # ---- the shims ----
 
-    def _on_ready(self, descriptor: int, key: Key | str | None) -> None:
-        if key == "launcher":
+    def _on_ready(self, descriptor: int, whose: _Shim | Key | str | None) -> None:
+        """A refused shim of ours and the attempt of another worker that was faster may go by one key at one time."""
+        if whose == "launcher":
             self._on_reply()
-        elif isinstance(key, tuple) and key in self._shims:
-            self._on_pipe(self._shims[key])
-        elif isinstance(key, tuple):
+        elif isinstance(whose, _Shim):
+            self._on_pipe(whose)
+        elif isinstance(whose, tuple):
             self._selector.unregister(descriptor)
-            os.close(self._watched.pop(key))
-            self._events.append(self._found_dead(key, is_rebooted=False))
+            os.close(self._watched.pop(whose))
+            self._events.append(self._found_dead(whose, is_rebooted=False))
         elif self._signals is not None:
             self._events += self._signals.take()
 
@@ -255,4 +256,5 @@ class LocalRunner:
         self._selector.unregister(shim.pipe)
         os.close(shim.pipe)
         os.close(shim.pidfd)
-        del self._shims[shim.key]
+        if self._shims[shim.key] is shim:  # else the attempt was asked for again, on another slot
+            del self._shims[shim.key]

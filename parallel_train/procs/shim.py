@@ -19,7 +19,10 @@ Report = Callable[[Dict[str, Any]], None]
 
 
 class RefusedError(Exception):
-    """This attempt is not to be: `why` is busy (a slot is held), behind (the view was old) or trouble."""
+    """This attempt is not to be: `why` is busy (a slot is held), behind (the view was old) or trouble.
+
+    `text` says what went wrong; for busy it is the queue whose attempt holds the slot.
+    """
 
     def __init__(self, why: str, text: str, slots: tuple[str, ...] = ()) -> None:
         super().__init__(text)
@@ -63,7 +66,7 @@ def _take_slots(order: Order) -> list[int]:
     for name in sorted(order["slots"]):
         descriptor = locks.take(name)
         if descriptor is None:
-            raise RefusedError("busy", f"slot {name} is held", (name,))
+            raise RefusedError("busy", locks.queue_of_holder(name), (name,))
         held.append(descriptor)
     order["cookie"] = _cookie(order)
     for descriptor in held:

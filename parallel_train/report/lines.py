@@ -119,7 +119,8 @@ class Narrator:
             self.busy.update(fresh)
             if not fresh:
                 return None
-            return Said(f"[{words.slots_of(s, fresh)}] Held by somebody else; trying again each second", "note")
+            who = f"a task of {words.clean(event.text)}" if event.text else "somebody else"
+            return Said(f"[{words.slots_of(s, fresh)}] Held by {who}; trying again each second", "note")
         line = s.lines.get(event.task)
         name = words.name(line.task) if line else event.task
         return self._warn(f"{name} can't be started: {event.text}; trying again")

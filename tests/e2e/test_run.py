@@ -226,7 +226,8 @@ def test_exit_0_without_what_was_promised_is_a_failure(project: Project, script:
 
 def test_what_a_failed_attempt_left_is_not_done(project: Project):
     """It runs again in its folder, which is kept: a script may resume from what it finds."""
-    script = "mkdir -p {output}; test -e {output}/half && echo all > {output}/all; echo half > {output}/half; test -e {output}/all"
+    resumes = "test -e {output}/half && echo all > {output}/all"
+    script = f"mkdir -p {{output}}; {resumes}; echo half > {{output}}/half; test -e {{output}}/all"
     project.tasks({"name": "a", "command": shell(script), "output": "output/a"})
     assert project.run().code == 1
     assert project.plan()["a"] == ("run", "failed before: exit code 1")

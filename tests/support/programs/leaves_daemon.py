@@ -1,4 +1,4 @@
-"""A task that leaves processes which try to get away: leaves_daemon.py PIDS [END]
+"""A task that leaves processes which try to get away (leaves_daemon.py PIDS [END]).
 
 One is a plain child, one has left for a session of its own by two forks, one has also an empty environment. Their
 pids are in the file PIDS once all are there. Then it ends, or with END only once that file is there.

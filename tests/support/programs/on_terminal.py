@@ -1,4 +1,4 @@
-"""Run a command as the foreground of the terminal that is its standard input: on_terminal.py COMMAND…"""
+"""Run a command as the foreground of the terminal that is its standard input (on_terminal.py COMMAND…)."""
 
 import fcntl
 import os

@@ -25,7 +25,7 @@ def main():
     began = time.monotonic()
     attempt = int(os.environ["PARALLEL_TRAIN_ATTEMPT"])
     slots = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
-    path = os.path.join(effects, "%s.%d.%d" % (name, attempt, os.getpid()))
+    path = os.path.join(effects, f"{name}.{attempt}.{os.getpid()}")
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
     shared = [slot for slot in slots.split(",") if slot and not lock(effects, slot)]
     say(file, name=name, attempt=attempt, pid=os.getpid(), shim=os.getppid(), slots=slots, shared=shared, began=began)
@@ -35,7 +35,7 @@ def main():
     if "output" in wishes:
         os.makedirs(wishes["output"], exist_ok=True)
         with open(os.path.join(wishes["output"], "result.txt"), "a") as result:
-            result.write("made by attempt %d\n" % attempt)
+            result.write(f"made by attempt {attempt}\n")
     code = int(wishes.get("code", 0))
     say(file, ended=time.monotonic(), code=code)
     sys.exit(code)
