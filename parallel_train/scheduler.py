@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from parallel_train.core import policy
+from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide, wake_at
 from parallel_train.core.events import (
     Decision,
@@ -26,7 +27,7 @@ from parallel_train.core.events import (
     Watched,
 )
 from parallel_train.core.facts import Lost
-from parallel_train.core.situation import Situation, apply
+from parallel_train.core.situation import Situation
 from parallel_train.ports import Clock, Queue, Reporter, Runner
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from parallel_train.core import policy
+from parallel_train.core.apply import absorb
 from parallel_train.core.decide import STOP
 from parallel_train.core.events import (
     Ended,
@@ -19,7 +20,7 @@ from parallel_train.core.events import (
     Warned,
 )
 from parallel_train.core.facts import Lost, Round
-from parallel_train.core.situation import Wishes, absorb
+from parallel_train.core.situation import Wishes
 from parallel_train.scheduler import Scheduler
 from tests.support.builders import WORKER, claimed, pool, ran, situation, task
 from tests.support.fakes import FakeClock, FakeDisk, FakeQueue, FakeReporter, FakeRunner

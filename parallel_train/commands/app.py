@@ -184,7 +184,7 @@ def _first_word(argv: Sequence[str], takes_value: set[str]) -> int | None:
     return None
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from parallel_train.commands import plan, results
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.project import project_folder, read_situation, this_owner
-from parallel_train.core import situation as situations
+from parallel_train.commands.project import project_folder, read_situation, survey, this_owner
 from parallel_train.core.events import Warned
 from parallel_train.core.explain import reason
-from parallel_train.core.situation import Situation, Wishes
+from parallel_train.core.situation import Situation, Wishes, begin
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
@@ -70,6 +69,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     file = plan.read_tasks(asked, options, project, folder)
     machine = plan.machine(options, folder, file.tasks)
     submission, said = _submission(folder, asked.source(options), file.tasks, is_dry=options.dry_run)
+    late = plan.late_values(options)
     worker = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{secrets.token_hex(2)}"
     disk = DiskQueue(
         folder,
@@ -78,14 +78,14 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         interest=frozenset(task.id for task in submission.tasks),
         source=submission.source,
         submission=submission.number,
+        survey=lambda tasks: survey(project, [Line(task) for task in tasks], late),
         about={"file": asked.file, "log_dir": options.log_dir},
     )
     amiss: list[str] = []
-    late = plan.late_values(options)
     situation = read_situation(
         disk, submission.tasks, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append
     )
-    situations.begin(situation, _wishes(asked, options, situation, disk))
+    begin(situation, _wishes(asked, options, situation, disk))
     if not options.again:
         plan.check_disk_is_there(situation, project)
     notes = (*file.notes, *machine.notes, *said, *amiss)

@@ -93,7 +93,7 @@ class End:
     stopped: str = ""  # who told it to stop, where somebody did: such an attempt is never a success
     output: OutputState = "none"  # what the task promised, as its shim found it
     note: str = ""  # such as "command not found: trian.py"
-    started: str = ""  # ISO 8601 UTC
+    started: str = ""  # ISO 8601 UTC; empty where its command was not executed
     ended: str = ""
     seconds: float = 0.0  # by the monotonic clock
     max_rss_kib: int = 0
@@ -120,7 +120,7 @@ class Attempt:
     @property
     def has_run(self) -> bool:
         """Whether its command was surely executed (or is about to be)."""
-        return self.end is None or not isinstance(self.end.outcome, (NotStarted, Lost))
+        return self.end is None or (bool(self.end.started) and not isinstance(self.end.outcome, Lost))
 
 
 def verdict(end: End) -> Verdict:

@@ -8,6 +8,7 @@ LOST_LIMIT = 5  # a task that takes its shim down each time must not run for eve
 BACKOFF_FIRST = 2.0  # seconds before the first repetition
 BACKOFF_MOST = 300.0
 SLOT_PROBE = 1.0  # seconds until a slot that somebody else holds is tried again
+BEHIND_PAUSE = 0.05  # seconds without launches after a shim knew more than we did
 TROUBLE_PAUSE = 5.0  # seconds without launches after the machine could not start one (no processes, disk full)
 POLL = 1.0  # seconds between two looks at what other workers wrote
 ROUNDS_AT_ONCE = 64  # rounds opened before the loop looks up again

@@ -1,32 +1,16 @@
-"""All that is known now, and how one event changes it. Nothing but `apply` touches a situation."""
+"""All that is known now, with what follows from it. Only `core.apply` changes a situation."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from parallel_train.core import policy
 from parallel_train.core.events import (
-    Claimed,
-    Event,
-    Interrupted,
-    Launched,
-    Looked,
     OpenRound,
-    OutputFound,
-    Refused,
-    RoundOpened,
-    Submitted,
-    Told,
-    Vanished,
-    Watched,
 )
-from parallel_train.core.events import (
-    Ended as AttemptEnded,
-)
-from parallel_train.core.facts import Attempt, Claim, NotStarted, Round, Why, verdict
+from parallel_train.core.facts import Claim, Round, Why
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Ready, Running, State, Waiting, derive
 from parallel_train.core.task import Task
@@ -119,147 +103,6 @@ def begin(s: Situation, wishes: Wishes) -> None:
     rebuild(s)
 
 
-def apply(situation: Situation, event: Event) -> None:
-    """Bring `situation` up to date in place."""
-    _refresh(situation, _record(situation, event))
-
-
-def absorb(situation: Situation, events: Iterable[Event]) -> None:
-    """Take in many events at once, such as all records at the start: what `apply` of each would give."""
-    for event in events:
-        _record(situation, event)
-    rebuild(situation)
-
-
-def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911, PLR0912  one case per event, no logic of its own
-    """Note the facts of `event`; the tasks whose state may hang on them."""
-    match event:
-        case Submitted():
-            return _on_submitted(s, event)
-        case RoundOpened(round_, ours):
-            return _on_round_opened(s, round_, ours)
-        case Launched():
-            return _on_launched(s, event)
-        case Claimed():
-            return _on_claimed(s, event)
-        case Refused():
-            return _on_refused(s, event)
-        case AttemptEnded():
-            return _on_ended(s, event)
-        case OutputFound(task, output, changed_since):
-            s.lines[task].output = output
-            s.lines[task].changed_since = changed_since
-            return [task]
-        case Watched(task, attempt):
-            s.unwatched.pop((task, attempt), None)
-        case Told(task, attempt, level):
-            s.told[task, attempt] = level
-        case Vanished(task, attempt, rebooted):
-            s.vanished[task, attempt] = rebooted
-        case Looked():
-            s.is_behind = False
-        case Interrupted(level, code, _):
-            s.stopping = max(s.stopping, level)
-            s.exit_code = code
-        case _:  # HungUp, Warned: for people
-            pass
-    return ()
-
-
-def _on_submitted(s: Situation, event: Submitted) -> Iterable[str]:
-    """The file now names these tasks; what it named before and has not started is withdrawn."""
-    now = frozenset(task.id for task in event.tasks)
-    before = s.named.get(event.source, frozenset())
-    s.named[event.source] = now
-    load(s, event.tasks)
-    withdrawn = {i for i in before - now if not isinstance(s.lines[i].state, Running)}
-    selection = s.wishes.selection - withdrawn
-    if before and before <= s.wishes.selection:
-        selection |= now  # a run of the whole file follows it
-    s.wishes = replace(s.wishes, selection=selection)
-    rebuild(s)
-    return ()
-
-
-def _on_round_opened(s: Situation, opened: Round, ours: bool) -> Iterable[str]:
-    line = s.lines.get(opened.task)
-    if line is None:
-        return ()
-    if opened.number > line.round:
-        line.rounds += (opened,)
-    if ours:
-        s.opened.add(opened.task)
-    elif s.asked.get(opened.task) == opened.number and not (opened.aside and opened.identity == line.task.identity):
-        s.asked[opened.task] += 1  # somebody else's round, of another kind: ask for the next
-    return [opened.task]
-
-
-def _on_launched(s: Situation, event: Launched) -> Iterable[str]:
-    s.lines[event.task].launching = event.attempt
-    s.mine[event.task, event.attempt] = None
-    s.pool.hold(event.slots, (event.task, event.attempt))
-    return [event.task]
-
-
-def _on_claimed(s: Situation, event: Claimed) -> Iterable[str]:
-    claim = event.claim
-    line = s.lines.get(claim.task)
-    if line is None or claim.attempt < line.next_attempt:
-        return ()
-    key = (claim.task, claim.attempt)
-    line.attempts += (Attempt(claim),)
-    line.launching = 0
-    is_ours = claim.owner.worker == s.wishes.worker
-    if key in s.mine and not is_ours:  # another worker was faster: our shim will be refused
-        del s.mine[key]
-        s.pool.release(key)
-    if event.is_here:
-        s.pool.hold(claim.slots, key)
-    if key not in s.mine:
-        s.unwatched[key] = claim
-    if is_ours or event.orphan:
-        s.mine[key] = claim
-    return [claim.task]
-
-
-def _on_refused(s: Situation, event: Refused) -> Iterable[str]:
-    key = (event.task, event.attempt)
-    line = s.lines[event.task]
-    claim = s.mine.get(key)
-    if line.launching == event.attempt:
-        s.mine.pop(key, None)
-        s.pool.release(key)
-        line.launching = 0
-    elif claim is not None:  # it has claimed, and died before it said so
-        s.unwatched[key] = claim
-    match event.why:
-        case "busy":
-            s.pool.avoid(event.slots, event.at + policy.SLOT_PROBE)
-        case "behind":
-            s.is_behind = True
-        case "trouble":
-            s.paused_until = event.at + policy.TROUBLE_PAUSE
-    return [event.task]
-
-
-def _on_ended(s: Situation, event: AttemptEnded) -> Iterable[str]:
-    end = event.end
-    key = (end.task, end.attempt)
-    line = s.lines.get(end.task)
-    if key in s.mine and isinstance(end.outcome, NotStarted):
-        s.is_behind = True  # its shim saw something that we did not
-    for known in (s.mine, s.unwatched, s.vanished, s.told):
-        known.pop(key, None)
-    s.pool.release(key)
-    if line is None or end.attempt >= line.next_attempt or line.attempts[end.attempt - 1].end is not None:
-        return ()
-    attempt = replace(line.attempts[end.attempt - 1], end=end, seen=event.at)
-    line.attempts = (*line.attempts[: end.attempt - 1], attempt, *line.attempts[end.attempt :])
-    if attempt is line.attempts[-1] and verdict(end) == "succeeded":
-        line.output = end.output
-    return [end.task]
-
-
 def _derive(s: Situation, line: Line) -> None:
     name = line.task.id
     line.state = derive(line, s.lines, s.to_open, s.readers(name))
@@ -270,7 +113,7 @@ def _derive(s: Situation, line: Line) -> None:
         s.to_open[name] = wish
 
 
-def _refresh(s: Situation, tasks: Iterable[str]) -> None:
+def refresh(s: Situation, tasks: Iterable[str]) -> None:
     """Derive the states of `tasks` again, and of all whose state hangs on theirs, in waves."""
     wave = dict.fromkeys(tasks)
     while wave:

@@ -256,5 +256,5 @@ class LocalRunner:
         self._selector.unregister(shim.pipe)
         os.close(shim.pipe)
         os.close(shim.pidfd)
-        if self._shims[shim.key] is shim:  # else the attempt was asked for again, on another slot
+        if self._shims.get(shim.key) is shim:  # else the attempt was asked for again, on another slot
             del self._shims[shim.key]

@@ -6,6 +6,7 @@ that still listens; the truth is in the records. Standard library only, Python 3
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -13,6 +14,12 @@ from typing import Any, Callable, Dict
 
 from parallel_train.procs import aside, child, locks, outputs, process, watch
 from parallel_train.store import records
+
+# Trouble of the machine, not of the task: it passes, and costs the task nothing.
+PASSING = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE),
+    *(errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+}
 
 Order = Dict[str, Any]
 Report = Callable[[Dict[str, Any]], None]
@@ -132,6 +139,7 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
 
 def _open_logs(order: Order) -> tuple[str, int, str, int]:
     """Two new files, never shared with another attempt."""
+    os.makedirs(os.path.dirname(os.path.join(order["project"], order["log"])), exist_ok=True)
     for number in range(1, 1000):
         stem = order["log"] if number == 1 else "{}_{}".format(order["log"], number)
         log_path, err_path = stem + ".log", stem + ".err"
@@ -157,21 +165,26 @@ def _new_file(path: str) -> int:
 
 def _run(order: Order, held: list[int], log: int, err: int) -> dict[str, Any]:
     """Look again, put an old output aside, run the command; the end as a record."""
-    end = {"task": order["task"], "attempt": order["attempt"], "output": "none", "started": _now()}
+    end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
     disagreement = _disagreement(order)
     if disagreement:
         return dict(end, outcome={"not_started": disagreement}, ended=_now())
     began = time.monotonic()
     try:
         _prepare_output(order)
+        end["started"] = _now()
         pid = child.start(order, held, log, err)
-        watched = watch.Watch(pid, order["timeout"], order["grace"], held)
-        watched.wait()
-        end.update(watched.outcome())
     except child.StartError as error:
         end.update(outcome={"exited": error.code}, note=str(error))
     except OSError as error:
-        end.update(outcome={"exited": 126}, note=f"could not be started: {error}")
+        end["started"] = ""  # what is to be put aside is still there
+        text = f"could not be started: {error}"
+        end.update({"outcome": {"not_started": text}} if error.errno in PASSING else {"outcome": {"exited": 126}})
+        end["note"] = text
+    else:
+        watched = watch.Watch(pid, order["timeout"], order["grace"], held)
+        watched.wait()
+        end.update(watched.outcome())
     end.update(
         seconds=time.monotonic() - began,
         ended=_now(),

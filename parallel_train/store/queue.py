@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Event, RoundOpened, Submitted, Warned
 from parallel_train.core.facts import Claim, End, Lost, Owner, Round
+from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records, submissions
 
@@ -52,6 +53,7 @@ class DiskQueue:
     interest: frozenset[str] | None = None  # only these tasks' records are read
     source: str = ""  # whose submissions are followed: those newer than `submission`, which the caller knows
     submission: int = 0
+    survey: Callable[[Sequence[Task]], list[Event]] = lambda _: []  # what stands at the outputs of added tasks
     about: dict[str, Any] = field(default_factory=dict)  # what others are told of this worker
     _seen: dict[str, set[str]] = field(default_factory=dict)
 
@@ -152,11 +154,12 @@ class DiskQueue:
         newest = submissions.newest(submissions.read_all(self.folder / "tasks")).get(self.source)
         if newest is None:
             return
-        named = {task.id for task in newest.tasks}
-        if self.interest is not None and not named <= self.interest:
-            self.interest |= named
+        added = [task for task in newest.tasks if self.interest is not None and task.id not in self.interest]
+        if self.interest is not None and added:
+            self.interest |= {task.id for task in added}
             self._seen = {"tasks": self._seen["tasks"]}  # what is there of the new ones was passed over
         yield Submitted(self.source, newest.tasks)
+        yield from self.survey(added)
 
     # ---- what should be true ----
 

@@ -25,7 +25,7 @@ class Submission:
 
 def read_all(folder: Path) -> list[Submission]:
     """All submissions in `folder`, oldest first. Raises UsageError where one is damaged or of a newer version."""
-    names = sorted(path.name for path in folder.glob("*.jsonl")) if folder.is_dir() else []
+    names = sorted(path.name for path in folder.iterdir() if number_of(path.name)) if folder.is_dir() else []
     return [_read(folder / name) for name in names]
 
 

@@ -1,4 +1,6 @@
-"""How fast is it? python -m tests.bench startup|decide|dispatch [--rounds N]
+"""How fast is it?
+
+python -m tests.bench startup|decide|dispatch [--rounds N]
 
 Figures are medians; trust the ratios against the named peer, measured in turn in the same run.
 """
@@ -19,10 +21,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide
 from parallel_train.core.events import Ended, Launched
 from parallel_train.core.facts import End, NotStarted
-from parallel_train.core.situation import Situation, Wishes, apply, begin, load
+from parallel_train.core.situation import Situation, Wishes, begin, load
 from parallel_train.core.slots import Device, Pool
 from parallel_train.core.task import Task, task_id
 from tests.support.wait import wait_until

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from parallel_train.core import policy
+from parallel_train.core.apply import absorb, apply
 from parallel_train.core.decide import decide, exit_code, wake_at
 from parallel_train.core.events import (
     Claimed,
@@ -29,7 +30,7 @@ from parallel_train.core.events import (
     Watched,
 )
 from parallel_train.core.facts import Owner
-from parallel_train.core.situation import Situation, Wishes, absorb, apply, begin, load
+from parallel_train.core.situation import Situation, Wishes, begin, load
 from tests.support.builders import (
     WORKER,
     Lost,

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from parallel_train.core import explain
+from parallel_train.core.apply import apply
 from parallel_train.core.events import Launched, RoundOpened
 from parallel_train.core.explain import Reason, differences, reason
-from parallel_train.core.situation import Wishes, apply
+from parallel_train.core.situation import Wishes
 from parallel_train.core.task import late
 from tests.support.builders import (
     Lost,

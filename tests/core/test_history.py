@@ -10,6 +10,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parallel_train.core.apply import absorb, apply
 from parallel_train.core.decide import decide
 from parallel_train.core.events import (
     Claimed,
@@ -33,7 +34,7 @@ from parallel_train.core.events import (
     Ended as AttemptEnded,
 )
 from parallel_train.core.facts import End, Exited, Lost, NotStarted, Owner, Round, Signalled, TimedOut
-from parallel_train.core.situation import Situation, Wishes, absorb, apply, load, rebuild
+from parallel_train.core.situation import Situation, Wishes, load, rebuild
 from parallel_train.core.state import Ended, Ready, Running, Waiting, count
 from parallel_train.scheduler import Scheduler
 from tests.support.builders import WORKER, claim, pool, task

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from parallel_train.core import policy
+from parallel_train.core.apply import absorb, apply
 from parallel_train.core.events import (
     Claimed,
     HungUp,
@@ -23,7 +24,7 @@ from parallel_train.core.events import (
     Watched,
 )
 from parallel_train.core.facts import Owner, Round
-from parallel_train.core.situation import Wishes, absorb, apply, begin
+from parallel_train.core.situation import Wishes, begin
 from parallel_train.core.state import Ended, Ready, Running, Waiting
 from tests.support.builders import (
     WORKER,

@@ -12,8 +12,8 @@ import stat
 
 import pytest
 
+from parallel_train.core.apply import apply
 from parallel_train.core.events import HungUp, Interrupted, Warned
-from parallel_train.core.situation import apply
 from parallel_train.report.console import Setup, make_reporter, noted_fields
 from parallel_train.report.outlet import Outlet
 from parallel_train.report.table import ResultRow, results_sheet

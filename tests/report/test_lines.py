@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from parallel_train.core.apply import apply
 from parallel_train.core.events import (
     HungUp,
     Interrupted,
@@ -17,7 +18,6 @@ from parallel_train.core.events import (
     Submitted,
     Warned,
 )
-from parallel_train.core.situation import apply
 from parallel_train.report.lines import Narrator
 from parallel_train.report.memory import Memory, Moment
 from parallel_train.report.summary import closing, opening

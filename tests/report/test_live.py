@@ -8,8 +8,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from parallel_train.core.apply import apply
 from parallel_train.core.events import Interrupted
-from parallel_train.core.situation import apply
 from parallel_train.core.slots import Pool
 from parallel_train.report.live import INTERVAL, Screen, clip, frame
 from parallel_train.report.memory import Memory, Moment, Said

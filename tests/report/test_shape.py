@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from parallel_train.core.apply import apply
 from parallel_train.core.events import Launched, RoundOpened
 from parallel_train.core.explain import reason
-from parallel_train.core.situation import apply
 from parallel_train.report.shape import plan_json, task_json
 from tests.support.builders import (
     Lost,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from parallel_train.core.apply import absorb
 from parallel_train.core.events import Claimed, Ended, Event, OutputFound
 from parallel_train.core.facts import (
     Claim,
@@ -20,7 +21,7 @@ from parallel_train.core.facts import (
     TimedOut,
     Why,
 )
-from parallel_train.core.situation import Situation, Wishes, absorb, load
+from parallel_train.core.situation import Situation, Wishes, load
 from parallel_train.core.slots import Device, Pool
 from parallel_train.core.task import Task
 
