@@ -34,45 +34,56 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 File = Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="The task file.")]
 Words = Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", show_default=False)]
 
+_WORDS = "[FILE] [TASK|STAGE]... [NAME=VALUE]..."
+RunWords = Annotated[list[str] | None, typer.Argument(metavar=_WORDS, show_default=False)]
+Gpus = Annotated[str, typer.Option(metavar="LIST", help="auto, 0,1, 0-3, UUIDs, cpu:N, fake:N or fake:FILE.")]
+AtOnce = Annotated[int, typer.Option("-j", metavar="N", min=0, help="At most N at once; 0: every slot.")]
+CpuSlots = Annotated[int, typer.Option(metavar="N", min=0, help="Slots for tasks with gpus: 0.")]
+SkipExisting = Annotated[bool, typer.Option(help="Skip what is done, or run all again.")]
+Again = Annotated[bool, typer.Option("-B", help="Run again; old outputs are put aside.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would run and why.")]
+PlanJson = Annotated[bool, typer.Option("--json", help="With -n: print JSON.")]
+Only = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only tasks with such names.")]
+Failed = Annotated[bool, typer.Option("--failed", help="Only tasks that failed.")]
+FailFast = Annotated[bool, typer.Option("-S", "--fail-fast", help="Start nothing after a failure.")]
+KeepGoing = Annotated[bool, typer.Option("-k", help="Go on after a failure (the default).")]
+CustomTasks = Annotated[bool, typer.Option("--custom-tasks", help="Run tasks/custom.yaml or .py.")]
+DataRoot = Annotated[str, typer.Option(metavar="PATH", help="What {data_root} means.")]
+OutputBase = Annotated[str, typer.Option(metavar="PATH", help="What {output_base} means.")]
+Trainer = Annotated[str | None, typer.Option(metavar="NAME", help="The same as trainer=NAME.")]
+LogDir = Annotated[str, typer.Option(metavar="PATH", help="Where logs go.")]
+CheckInterval = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Between status lines; 0: none.")]
+Python = Annotated[str | None, typer.Option(metavar="PATH", help="What {python} means.")]
+
 
 @app.command()
 def run(  # noqa: PLR0913  one parameter per option of the command line
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[FILE] [TASK|STAGE]... [NAME=VALUE]...", show_default=False),
-    ] = None,
+    words: RunWords = None,
     *,
     file: File = None,
-    gpus: Annotated[
-        str, typer.Option(metavar="LIST", help="auto, 0,1, 0-3, UUIDs, cpu:N, fake:N or fake:FILE.")
-    ] = DEFAULT.gpus,
-    at_once: Annotated[int, typer.Option("-j", metavar="N", min=0, help="At most N at once; 0: every slot.")] = 0,
-    cpu_slots: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Slots for tasks with gpus: 0.")
-    ] = DEFAULT.cpu_slots,
-    skip_existing: Annotated[bool, typer.Option(help="Skip what is done, or run all again.")] = True,
-    again: Annotated[bool, typer.Option("-B", help="Run again; old outputs are put aside.")] = False,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would run and why.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With -n: print JSON.")] = False,
-    only: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only tasks with such names.")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only tasks that failed.")] = False,
-    fail_fast: Annotated[bool, typer.Option("-S", "--fail-fast", help="Start nothing after a failure.")] = False,
-    keep_going: Annotated[bool, typer.Option("-k", help="Go on after a failure (the default).")] = False,
-    custom_tasks: Annotated[bool, typer.Option("--custom-tasks", help="Run tasks/custom.yaml or .py.")] = False,
-    data_root: Annotated[str, typer.Option(metavar="PATH", help="What {data_root} means.")] = DEFAULT.data_root,
-    output_base: Annotated[str, typer.Option(metavar="PATH", help="What {output_base} means.")] = DEFAULT.output_base,
-    trainer: Annotated[str | None, typer.Option(metavar="NAME", help="The same as trainer=NAME.")] = None,
-    log_dir: Annotated[str, typer.Option(metavar="PATH", help="Where logs go.")] = DEFAULT.log_dir,
-    check_interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Between status lines; 0: none.")
-    ] = DEFAULT.check_interval,
-    python: Annotated[str | None, typer.Option(metavar="PATH", help="What {python} means.")] = None,
+    gpus: Gpus = DEFAULT.gpus,
+    at_once: AtOnce = DEFAULT.at_once,
+    cpu_slots: CpuSlots = DEFAULT.cpu_slots,
+    skip_existing: SkipExisting = True,
+    again: Again = False,
+    dry_run: DryRun = False,
+    as_json: PlanJson = False,
+    only: Only = None,
+    failed: Failed = False,
+    fail_fast: FailFast = False,
+    keep_going: KeepGoing = False,  # noqa: ARG001  accepted, since going on is what we do
+    custom_tasks: CustomTasks = False,
+    data_root: DataRoot = DEFAULT.data_root,
+    output_base: OutputBase = DEFAULT.output_base,
+    trainer: Trainer = None,
+    log_dir: LogDir = DEFAULT.log_dir,
+    check_interval: CheckInterval = DEFAULT.check_interval,
+    python: Python = None,
     directory: Directory = None,
 ) -> None:
     """Run the tasks of a task file, skipping what is done."""
     from parallel_train.commands import run as command
 
-    del keep_going  # accepted, since going on is what we do
     options = RunOptions(
         words=tuple(words or ()),
         file=file,

@@ -78,7 +78,8 @@ def test_a_refused_launch_gives_everything_back(why):
     s = after(Launched("a", 1, ("gpu-0",), 0.0), Refused("a", 1, why, 50.0, ("gpu-0",)))
     assert (holders(s), s.mine, s.lines["a"].state) == ({}, {}, Ready())
     assert s.is_behind == (why == "behind")
-    assert s.paused_until == (50.0 + policy.TROUBLE_PAUSE if why == "trouble" else 0.0)
+    pause = {"busy": 0.0, "behind": 50.0 + policy.BEHIND_PAUSE, "trouble": 50.0 + policy.TROUBLE_PAUSE}
+    assert s.paused_until == pause[why]
     assert s.pool.slots["gpu-0"].avoid_until == (50.0 + policy.SLOT_PROBE if why == "busy" else 0.0)
 
 

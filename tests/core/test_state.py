@@ -232,9 +232,11 @@ def test_a_kept_round_puts_nothing_aside_but_does_not_hide_an_earlier_one():
     assert situation(OUT, events=both).lines["a"].aside_due == 2
 
 
-@pytest.mark.parametrize("outcome", [NotStarted("a need runs again"), Lost("killed"), Lost("rebooted")])
+@pytest.mark.parametrize(
+    "outcome", [NotStarted("a need runs again"), Lost("killed"), Lost("rebooted"), Exited(126)], ids=repr
+)
 def test_an_attempt_that_may_have_died_before_it_put_the_output_aside_leaves_that_to_the_next(outcome):
-    events = [*ran(OUT), RoundOpened(round_(OUT)), claimed(OUT, 2, round=2), ended(OUT, 2, outcome)]
+    events = [*ran(OUT), RoundOpened(round_(OUT)), claimed(OUT, 2, round=2), ended(OUT, 2, outcome, started="")]
     assert situation(OUT, events=events).lines["a"].aside_due == 2
 
 

@@ -408,8 +408,14 @@ def test_a_machine_that_can_not_write_claims_nothing_and_leaves_nothing(made):
     assert made.run(made.task("true")).outcome == Exited(0)
 
 
-def test_a_missing_log_folder_is_trouble_and_no_attempt(made):
+def test_a_log_folder_that_went_away_is_made_again(made):
     (made.project / "logs").rmdir()
+    assert made.run(made.task("true")).outcome == Exited(0)
+
+
+def test_a_file_in_the_place_of_the_log_folder_is_trouble_and_no_attempt(made):
+    (made.project / "logs").rmdir()
+    (made.project / "logs").write_text("")
     made.start(made.task("true"))
     refused = made.refused()
     assert (refused.why, "logs" in refused.text) == ("trouble", True)

@@ -128,9 +128,9 @@ def test_another_workers_attempt():
 
 def test_a_busy_slot_is_told_once():
     told = Told(A)
-    busy = Refused("a", 1, "busy", 5.0, ("gpu-1",), "slot gpu-1 is held")
+    busy = Refused("a", 1, "busy", 5.0, ("gpu-1",), "/project/.parallel-train")
     launch = Launched("a", 1, ("gpu-1",), 4.0)
-    assert told(launch, busy) == ["[GPU 1] Held by somebody else; trying again each second"]
+    assert told(launch, busy) == ["[GPU 1] Held by a task of /project/.parallel-train; trying again each second"]
     assert not told(launch, busy)
     told(claimed(A, slots=("gpu-1",)), ended(A, output="there"))
     assert not told(Refused("a", 2, "behind", 6.0))
