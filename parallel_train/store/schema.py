@@ -201,7 +201,7 @@ def _part(entry: Any) -> tuple[TemplateKeys, bool]:
 
 def _without_command(data: Mapping[str, Any]) -> Iterator[Complaint]:
     defaults, tasks = data.get("defaults"), data.get("tasks")
-    if isinstance(defaults, dict) and "command" in defaults:
+    if isinstance(defaults, dict) and (defaults.get("command") is not None or _means("command", defaults)):
         return
     for index, entry in enumerate(tasks if isinstance(tasks, list) else ()):
         if isinstance(entry, dict) and entry.get("command") is None and not _means("command", entry):

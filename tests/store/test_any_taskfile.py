@@ -59,6 +59,7 @@ def loads_or_says_why(folder, content):
 
 
 @settings(max_examples=200, deadline=None)
+@example(data={"tasks": [{}], "defaults": {"command": None}})
 @given(data=st.one_of(FILES, VALUES))
 @example(data={"defaults": 5, "tasks": [{"command": "x", "env": {"A_TOKEN": "a"}}]})
 @example(data={"defaults": {"env": {"A_TOKEN": "a"}}, "tasks": [5]})
