@@ -63,13 +63,17 @@ def _not_run(line: Line, s: Situation) -> str:
 
 
 def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[str]:
+    steps = []
     if s.counts["succeeded"]:
-        yield "  parallel-train results          the table of results"
+        steps.append(("parallel-train results", "the table of results"))
     if has_failed:
-        yield "  parallel-train logs --failed    what the failed ones said"
-        yield "  parallel-train --failed         run only those again"
+        asked = "".join(f" {words.clean(source)}" for source in s.named if source)
+        steps.append(("parallel-train logs --failed", "what the failed ones said"))
+        steps.append((f"parallel-train{asked} --failed", "run only those again"))
     if exit_code in {130, 143} and s.open:
-        yield "  the same command again          goes on where this run stopped"
+        steps.append(("the same command again", "goes on where this run stopped"))
+    width = max((len(command) for command, _ in steps), default=0)
+    return (f"  {command:{width}}  {what}" for command, what in steps)
 
 
 def _selected(s: Situation) -> list[Line]:

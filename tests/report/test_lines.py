@@ -233,9 +233,9 @@ def test_the_closing():
         "Not run:",
         "  #2 b: needs a, which failed",
         "Next:",
-        "  parallel-train results          the table of results",
-        "  parallel-train logs --failed    what the failed ones said",
-        "  parallel-train --failed         run only those again",
+        "  parallel-train results        the table of results",
+        "  parallel-train logs --failed  what the failed ones said",
+        "  parallel-train --failed       run only those again",
     ]
 
 
