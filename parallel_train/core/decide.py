@@ -11,7 +11,7 @@ from parallel_train.core.facts import Claim
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting
 
-DRAIN, STOP, KILL = 1, 2, 3  # what the first, second and third Ctrl-C ask for
+STOP, KILL = 2, 3  # what the second and third Ctrl-C ask for; the first starts nothing more
 
 
 def decide(s: Situation, now: float) -> list[Decision]:

@@ -13,7 +13,6 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 
 # What is only known at launch stands between two NUL bytes: no argument, path or variable can hold one.
 _LATE = re.compile("\0([a-z_]+)\0")
-LATE_NAMES = ("python", "data_root", "home")
 
 
 def late(name: str) -> str:

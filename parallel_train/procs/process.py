@@ -105,16 +105,6 @@ def send(descriptor: int, number: int) -> None:
         _libc.syscall(424, descriptor, number, None, 0)
 
 
-def signal_proven(pid: int, start: int, number: int) -> bool:
-    """Signal the process that had `pid` and started at `start`, and no other."""
-    descriptor = open_proven(pid, start)
-    if descriptor is None:
-        return False
-    send(descriptor, number)
-    os.close(descriptor)
-    return True
-
-
 def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 

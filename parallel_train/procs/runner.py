@@ -19,7 +19,7 @@ from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Vanished, Warned
 from parallel_train.core.facts import Claim, Owner
 from parallel_train.core.slots import Device
-from parallel_train.procs import launcher, order, process
+from parallel_train.procs import launcher, locks, order, process
 from parallel_train.procs.signals import Signals
 from parallel_train.store import records
 
@@ -76,6 +76,11 @@ class LocalRunner:
 
     def start(self, launch: Launch, devices: Sequence[Device]) -> None:
         key = (launch.task.id, launch.attempt)
+        held = tuple(name for name in launch.slots if locks.is_held(name))
+        if held:  # a fork saved: the shim would find the same
+            whose = locks.queue_of_holder(held[0])
+            self._events.append(Refused(*key, "busy", time.monotonic(), held, whose))
+            return
         wanted = order.build(launch, devices, self._around, time.strftime("%Y%m%d_%H%M%S"))
         data = json.dumps(wanted).encode()
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from parallel_train import __version__
 from tests.support.sweep import Project, most_at_once, overlaps, shell
 
 HERE = Path(__file__).parents[2]
@@ -90,6 +91,14 @@ def test_a_dry_run_as_json(project: Project):
     assert first["env"]["PYTHONUNBUFFERED"] == "1"
     assert (first["output"], first["gpus"], first["decision"]) == ("output/0.1", 1, "run")
     assert (after["needs"], after["decision"]) == ([first["id"]], "wait")
+
+
+def test_version_and_help(project: Project):
+    assert project.ask("--version").out == f"parallel-train {__version__}\n"
+    for arguments in (["--help"], ["status", "-h"]):
+        found = project.ask(*arguments)
+        assert found.code == 0
+        assert "Usage: parallel-train" in found.out
 
 
 # ---- again ----

@@ -360,8 +360,13 @@ def test_a_full_disk_loses_no_end(small_disk: SmallDisk):
 
 
 def test_a_disk_that_is_full_from_the_start_is_said(small_disk: SmallDisk):
-    scheduler = small_disk.start("a", first="head -c 1m /dev/zero > fill 2>/dev/null")
+    """In a queue that is there already: a new one could not even be made."""
+    queue = f"mkdir -p {QUEUE}/tasks {QUEUE}/workers && touch {QUEUE}/README.md"
+    scheduler = small_disk.start("a", first=f"{queue} && head -c 1m /dev/zero > fill 2>/dev/null")
     assert scheduler.wait(30) == 2
-    assert "No space left on device" in small_disk.said.read_text()
+    assert (
+        f"can't write to the queue folder {small_disk.project.root / QUEUE}: No space left"
+        in small_disk.said.read_text()
+    )
     assert "Traceback" not in small_disk.said.read_text()
     assert not list(small_disk.outside.glob("a.*"))

@@ -15,6 +15,7 @@ import pytest
 from parallel_train.core import wire
 from parallel_train.procs import process
 from parallel_train.procs.runner import is_alive
+from tests.support.machine import signal_proven
 from tests.support.wait import wait_until
 
 
@@ -62,17 +63,17 @@ def test_a_zombie_is_dead(sleeper):
     assert select.select([descriptor], [], [], 20)[0]  # it has ended, and nobody has reaped it
     assert process.start_time(child.pid) == 0
     assert process.open_proven(child.pid, start) is None
-    assert not process.signal_proven(child.pid, start, signal.SIGKILL)
+    assert not signal_proven(child.pid, start, signal.SIGKILL)
     os.close(descriptor)
 
 
 def test_only_the_process_that_started_then_is_signalled(sleeper):
     child = sleeper()
     start = process.start_time(child.pid)
-    assert not process.signal_proven(child.pid, start + 1, signal.SIGKILL)
-    assert not process.signal_proven(child.pid, 0, signal.SIGKILL)
+    assert not signal_proven(child.pid, start + 1, signal.SIGKILL)
+    assert not signal_proven(child.pid, 0, signal.SIGKILL)
     assert child.poll() is None
-    assert process.signal_proven(child.pid, start, signal.SIGKILL)
+    assert signal_proven(child.pid, start, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
 
 

@@ -24,6 +24,16 @@ from parallel_train.store.queue import DiskQueue
 from tests.support.wait import wait_until
 
 
+def signal_proven(pid: int, start: int, number: int) -> bool:
+    """Signal the process that had `pid` and started at `start`, and no other."""
+    descriptor = process.open_proven(pid, start)
+    if descriptor is None:
+        return False
+    process.send(descriptor, number)
+    os.close(descriptor)
+    return True
+
+
 @dataclass
 class Machine:
     project: Path
@@ -158,7 +168,7 @@ def machine(project: Path, **more: object) -> Iterator[Machine]:
         for path in (made.folder / "claims").iterdir():
             data = records.read_one(str(path))
             if "owner" in data:  # and not just there to be in the way
-                process.signal_proven(data["owner"]["pid"], data["owner"]["start"], signal.SIGQUIT)
+                signal_proven(data["owner"]["pid"], data["owner"]["start"], signal.SIGQUIT)
         for name in made.lock_names:
             with suppress(FileNotFoundError):
                 (Path(locks.folder()) / name).unlink()
