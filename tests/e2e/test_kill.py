@@ -46,8 +46,8 @@ def run_until_killed(project: Project, chance: random.Random, left: int) -> None
     """Kill after a random delay, or as soon as so many tasks were started that others are left for later kills."""
     before = count(project)
     enough = max(1, (TASKS - 2 * SLOTS - before) // left)
-    by_time = chance.random() < 0.5
-    until = time.monotonic() + (chance.uniform(0.05, 0.8) if by_time else 30)
+    by_time = chance.random() < 0.6
+    until = time.monotonic() + (chance.uniform(0.02, 0.5) if by_time else 30)
     scheduler = project.start(gpus=f"fake:{SLOTS}")
     while time.monotonic() < until and count(project) < before + enough:
         assert scheduler.poll() is None, f"it left by itself:\n{project.said}"
