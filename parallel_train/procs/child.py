@@ -28,12 +28,13 @@ class StartError(Exception):
 def start(order: dict[str, Any], held: list[int], log: int, err: int) -> int:
     """Fork and execute `order["argv"]`; its pid, once the command runs. Raises StartError."""
     environment = _environment(order)
+    program = _program(order["argv"][0], order["cwd"], environment)
     told, tell = os.pipe()
     shim = os.getpid()
     pid = os.fork()
     if pid == 0:
         os.close(told)
-        _become(order, environment, shim=shim, files=(held, log, err), tell=tell)
+        _become(order, environment, program, shim=shim, files=(held, log, err), tell=tell)
     os.close(tell)
     with open(told, "rb") as pipe:
         failure = pipe.read()  # ends without a byte when exec closes the other side
@@ -59,7 +60,24 @@ def _environment(order: dict[str, Any]) -> dict[str, str]:
     return environment
 
 
-def _become(order: dict[str, Any], environment: dict[str, str], *, shim: int, files: Any, tell: int) -> None:
+def _program(name: str, cwd: str, environment: dict[str, str]) -> str:
+    """What `name` means to a shell in `cwd`: a path, or the first such program on the task's PATH."""
+    if "/" in name:
+        return name
+    is_there = False
+    for folder in environment.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(cwd, folder, name)
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            is_there = True
+    number = errno.EACCES if is_there else errno.ENOENT
+    raise StartError(f"command {name}: {os.strerror(number)}", 126 if is_there else 127)
+
+
+def _become(
+    order: dict[str, Any], environment: dict[str, str], program: str, *, shim: int, files: Any, tell: int
+) -> None:
     """In the child: turn into the command, or tell why not. Never returns."""
     held, log, err = files
     step = "could not be set up"
@@ -78,7 +96,7 @@ def _become(order: dict[str, Any], environment: dict[str, str], *, shim: int, fi
         step = "folder {}".format(order["cwd"])
         os.chdir(order["cwd"])
         step = "command {}".format(order["argv"][0])
-        os.execvpe(order["argv"][0], order["argv"], environment)  # noqa: S606  no shell is the point
+        os.execve(program, order["argv"], environment)  # noqa: S606  no shell is the point
     except OSError as error:
         os.write(tell, json.dumps([step, error.errno]).encode())
     finally:

@@ -155,6 +155,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS - {signal.SIGCHLD})
     os.setsid()
     process.become_subreaper()
+    process.this_machine()
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     gc.disable()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
 import signal
 import time
+from functools import lru_cache
 from typing import Iterator
 
 _PR_SET_PDEATHSIG = 1
@@ -47,33 +47,30 @@ def start_time(pid: int) -> int:
     return int(fields[19])
 
 
-def boot_id() -> str:
-    return _read("/proc/sys/kernel/random/boot_id").strip()
-
-
-def machine_id() -> str:
-    return _read("/etc/machine-id").strip() or platform.node()
-
-
-def pid_namespace() -> str:
+@lru_cache(maxsize=None)
+def this_machine() -> dict[str, str]:
+    """Where this process runs. It can't change, so a launcher that asked once has it for all its shims."""
+    host = os.uname().nodename
     try:
-        return os.readlink("/proc/self/ns/pid")
+        namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
-        return ""
+        namespace = ""
+    return {
+        "host": host,
+        "machine": _read("/etc/machine-id").strip() or host,
+        "boot": _read("/proc/sys/kernel/random/boot_id").strip(),
+        "pidns": namespace,
+    }
+
+
+def boot_id() -> str:
+    return this_machine()["boot"]
 
 
 def this_process(worker: str) -> dict[str, object]:
     """Who this process is, as a claim records it."""
     pid = os.getpid()
-    return {
-        "worker": worker,
-        "host": platform.node(),
-        "machine": machine_id(),
-        "boot": boot_id(),
-        "pidns": pid_namespace(),
-        "pid": pid,
-        "start": start_time(pid),
-    }
+    return {"worker": worker, "pid": pid, "start": start_time(pid), **this_machine()}
 
 
 def open_pidfd(pid: int) -> int:

@@ -40,11 +40,12 @@ class _Shim:
 
 def is_alive(owner: Owner) -> bool | None:
     """Whether the process that owns a claim lives; None where that can't be seen from this host."""
-    if owner.machine != process.machine_id():
+    here = process.this_machine()
+    if owner.machine != here["machine"]:
         return None
-    if owner.boot != process.boot_id():
+    if owner.boot != here["boot"]:
         return False
-    if owner.pidns != process.pid_namespace():
+    if owner.pidns != here["pidns"]:
         return None
     descriptor = process.open_proven(owner.pid, owner.start)
     if descriptor is None:
@@ -228,8 +229,10 @@ class LocalRunner:
                 self._events.append(Claimed(wire.claim_of(claim)))
             case {"ended": dict(end)}:
                 shim.is_over = True
-                found = self._end_of(shim.key)
-                self._events.append(found or Ended(wire.end_of(end), now))
+                self._events.append(Ended(wire.end_of(end), now))
+            case {"ended": None}:
+                shim.is_over = True
+                self._events.append(self._found_dead(shim.key, is_rebooted=False))
             case {"refused": ("busy" | "behind" | "trouble") as why, "text": str(text), "slots": list(slots)}:
                 shim.is_over = True
                 self._events.append(Refused(*shim.key, why, now, tuple(slots), text))

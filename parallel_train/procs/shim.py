@@ -57,11 +57,11 @@ def main(order: Order, report: Report) -> None:
         return
     report({"claimed": claim})
     end = _run(order, held, log, err)
-    _say_end(order, end, report)
+    is_ours = _say_end(order, end, report)
     for descriptor in held:
         locks.sign(descriptor, {})
         os.close(descriptor)
-    report({"ended": end})
+    report({"ended": end if is_ours else None})
 
 
 # ---- before the claim ----
@@ -221,8 +221,11 @@ def _prepare_output(order: Order) -> None:
         os.umask(previous)
 
 
-def _say_end(order: Order, end: dict[str, Any], report: Report) -> None:
-    """Link the end record; a full disk is waited out, since the end of a run must not be lost."""
+def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
+    """Link the end record; whether it is the one that stands.
+
+    A full disk is waited out, since the end of a run must not be lost.
+    """
     path = _path(order, "ends", order["task"], order["attempt"])
     delay = 0.1
     while True:
@@ -235,7 +238,7 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> None:
             continue
         if not is_ours:
             report({"trouble": "this attempt was ended by somebody else: its result does not count"})
-        return
+        return is_ours
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:

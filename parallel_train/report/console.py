@@ -18,6 +18,7 @@ from parallel_train.core.events import (
     Ended,
     Event,
     HungUp,
+    Launched,
     Looked,
     OutputFound,
     RoundOpened,
@@ -200,7 +201,7 @@ def noted_fields(event: Event) -> dict[str, Any] | None:
             return {"task": round_.task, "round": round_.number, "why": round_.why, "ours": ours}
         case Submitted(source, tasks):
             return {"source": source, "tasks": len(tasks)}
-        case OutputFound() | Looked() | Watched():
+        case OutputFound() | Looked() | Watched() | Launched():
             return None
         case _:
             return asdict(event)
