@@ -28,6 +28,7 @@ from parallel_train.core.events import (
 )
 from parallel_train.core.facts import Lost
 from parallel_train.core.situation import Situation
+from parallel_train.errors import ParallelTrainError
 from parallel_train.ports import Clock, Queue, Reporter, Runner
 
 
@@ -39,6 +40,7 @@ class Scheduler:
     reporter: Reporter
     clock: Clock
     looked_at: float = 0.0
+    had_company: bool = False
     complaint: str = ""  # the last trouble that was said
 
     def run(self) -> int:
@@ -56,16 +58,21 @@ class Scheduler:
             now = self.clock.monotonic()
             decisions = decide(self.situation, now)
             for decision in decisions:
-                if isinstance(decision, Leave):
-                    for task in decision.stuck:
-                        self._take([Warned(f"stuck: {task} waits for something that can't come [this is a bug]")])
-                    self.reporter.close(self.situation, decision.exit_code)
-                    return decision.exit_code
+                if isinstance(decision, Leave) and not self._hears_news():
+                    return self._leave(decision)
                 if not self._act(decision):
                     break
             if not decisions:
                 self._take(self.runner.wait(self._patience(now)))
+            elif any(isinstance(decision, OpenRound) for decision in decisions):
+                self._take(self.runner.wait(0.0))  # many rounds take long: hear a Ctrl-C in between
             self._look_around()
+
+    def _leave(self, decision: Leave) -> int:
+        for task in decision.stuck:
+            self._take([Warned(f"stuck: {task} waits for something that can't come [this is a bug]")])
+        self.reporter.close(self.situation, decision.exit_code)
+        return decision.exit_code
 
     def _patience(self, now: float) -> float | None:
         """Seconds to wait for an event: until something comes due, the screen is old, or others may have written."""
@@ -80,12 +87,23 @@ class Scheduler:
         now = self.clock.monotonic()
         if now - self.looked_at >= policy.POLL:
             self.looked_at = now
-            try:
-                events = self.queue.changes(now) if self.queue.has_company() else []
-            except OSError as error:
-                self._complain(f"the queue can't be read: {error}; trying again")
-                return
-            self._take(events)
+            self._read_others(now)
+
+    def _read_others(self, now: float) -> bool:
+        """What others wrote, as long as there are others and once after they left; whether there was anything."""
+        try:
+            has_company = self.queue.has_company()
+            events = self.queue.changes(now) if has_company or self.had_company else []
+        except (OSError, ParallelTrainError) as error:
+            self._complain(f"the queue can't be read: {error}; trying again")
+            return False
+        self.had_company = has_company
+        self._take(events)
+        return bool(events)
+
+    def _hears_news(self) -> bool:
+        """One last look before leaving, where somebody else worked here in the last moment."""
+        return self.had_company and self._read_others(self.clock.monotonic())
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:

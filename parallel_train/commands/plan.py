@@ -169,9 +169,12 @@ def to_run_again(situation: Situation, chosen: Iterable[str]) -> tuple[tuple[str
     return tuple(found)
 
 
-def has_all_ended(situation: Situation, chosen: Iterable[str]) -> bool:
-    """Whether a run of these begins anew: then failures are repeated. One that was cut short goes on instead."""
-    return all(isinstance(situation.lines[name].state, Ended) for name in chosen)
+def to_repeat(situation: Situation, chosen: Iterable[str]) -> frozenset[str]:
+    """The failures that a run of `chosen` repeats: all where it begins anew, none where one was cut short."""
+    states = {name: situation.lines[name].state for name in chosen}
+    if not all(isinstance(state, Ended) for state in states.values()):
+        return frozenset()
+    return frozenset(name for name, state in states.items() if isinstance(state, Ended) and state.ending == "failed")
 
 
 def check_disk_is_there(situation: Situation, project: Path) -> None:

@@ -7,14 +7,14 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parallel_train.commands import plan, results
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.project import project_folder, read_situation, survey, this_owner
-from parallel_train.core.events import Warned
+from parallel_train.core.apply import apply
+from parallel_train.core.events import Submitted, Warned
 from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, Wishes, begin
 from parallel_train.core.state import Line
@@ -22,7 +22,7 @@ from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import order
 from parallel_train.procs.order import Surroundings
-from parallel_train.procs.runner import LocalRunner, is_alive
+from parallel_train.procs.runner import LocalRunner, check_kernel, is_alive
 from parallel_train.procs.signals import Signals
 from parallel_train.report import words
 from parallel_train.report.console import Setup, make_reporter, print_sheet
@@ -32,7 +32,6 @@ from parallel_train.scheduler import Scheduler
 from parallel_train.store import preflight, queue, submissions
 from parallel_train.store.journal import Journal
 from parallel_train.store.queue import DiskQueue
-from parallel_train.store.submissions import Submission
 
 
 class MonotonicClock:
@@ -47,6 +46,7 @@ class Prepared:
     project: Path
     disk: DiskQueue
     situation: Situation
+    tasks: tuple[Task, ...]
     machine: plan.Machine
     notes: tuple[str, ...]
     umask: int
@@ -63,50 +63,49 @@ def run(options: RunOptions) -> int:
 
 
 def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
-    """Read the task file, the devices and the records; submit what is new. A dry run writes nothing."""
+    """Read the task file, the devices and the records. Writes nothing."""
     asked = plan.sort_words(options)
     folder = project / queue.NAME
     file = plan.read_tasks(asked, options, project, folder)
     machine = plan.machine(options, folder, file.tasks)
-    submission, said = _submission(folder, asked.source(options), file.tasks, is_dry=options.dry_run)
+    known = submissions.read_all(folder / "tasks")
+    tasks = submissions.numbered(file.tasks, known)
     late = plan.late_values(options)
     worker = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{secrets.token_hex(2)}"
     disk = DiskQueue(
         folder,
         this_owner(worker),
         is_alive,
-        interest=frozenset(task.id for task in submission.tasks),
-        source=submission.source,
-        submission=submission.number,
+        interest=frozenset(task.id for task in tasks),
+        source=asked.source(options),
+        submission=known[-1].number if known else 0,
         survey=lambda tasks: survey(project, [Line(task) for task in tasks], late),
         about={"file": asked.file, "log_dir": options.log_dir},
     )
     amiss: list[str] = []
-    situation = read_situation(
-        disk, submission.tasks, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append
-    )
+    situation = read_situation(disk, tasks, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append)
     begin(situation, _wishes(asked, options, situation, disk))
     if not options.again:
         plan.check_disk_is_there(situation, project)
-    notes = (*file.notes, *machine.notes, *said, *amiss)
-    return Prepared(project, disk, situation, machine, notes, umask)
+    return Prepared(project, disk, situation, tasks, machine, (*file.notes, *machine.notes, *amiss), umask)
 
 
-def _submission(folder: Path, source: str, tasks: Sequence[Task], *, is_dry: bool) -> tuple[Submission, list[str]]:
-    """The submission that holds from now on, and what is new in it. A dry run only numbers the tasks."""
-    if is_dry:
-        known = submissions.read_all(folder / "tasks")
-        number = known[-1].number if known else 0
-        return Submission(number, source, "", submissions.numbered(tasks, known)), []
-    queue.create(folder)
+def submit(prepared: Prepared) -> list[str]:
+    """Make these the file's tasks, for all workers; what is new in them. Last of all: a run that is refused
+    must not have changed what others run.
+    """
+    disk, situation = prepared.disk, prepared.situation
+    queue.create(disk.folder)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    submission, before = submissions.submit(folder / "tasks", source, tasks, now)
+    submission, before = submissions.submit(disk.folder / "tasks", disk.source, prepared.tasks, now)
+    disk.submission = submission.number
+    apply(situation, Submitted(disk.source, submission.tasks))
     if before is None:
-        return submission, []
+        return []
     old, new = {t.id: t for t in before.tasks}, {t.id: t for t in submission.tasks}
     changed = sum(1 for name in old.keys() & new.keys() if old[name].identity != new[name].identity)
-    said = f"{source} changed: adds {len(new.keys() - old.keys())}, withdraws {len(old.keys() - new.keys())}"
-    return submission, [f"{said}, changes {changed} tasks"]
+    said = f"{disk.source} changed: adds {len(new.keys() - old.keys())}, withdraws {len(old.keys() - new.keys())}"
+    return [f"{said}, changes {changed} tasks"]
 
 
 def _wishes(asked: plan.Asked, options: RunOptions, situation: Situation, disk: DiskQueue) -> Wishes:
@@ -115,7 +114,7 @@ def _wishes(asked: plan.Asked, options: RunOptions, situation: Situation, disk: 
         worker=situation.wishes.worker,
         selection=chosen,
         asked=plan.to_run_again(situation, chosen) if options.again else (),
-        repeat_failed=plan.has_all_ended(situation, chosen) and not disk.has_company(),
+        repeat=frozenset() if disk.has_company() else plan.to_repeat(situation, chosen),
         fail_fast=options.fail_fast,
         at_once=options.at_once,
     )
@@ -149,7 +148,9 @@ def work(prepared: Prepared, options: RunOptions) -> int:
         raise UsageError("nothing was started:\n" + "\n".join(f"  {fault}" for fault in faults))
     if prepared.situation.open:
         (prepared.project / options.log_dir).mkdir(parents=True, exist_ok=True)
+    check_kernel()
     around = surroundings(prepared, options)
+    said = submit(prepared)
     clock = MonotonicClock()
     journal_folder = prepared.disk.folder / "journal"
     journal = Journal(journal_folder / f"{around.worker}.jsonl")
@@ -164,7 +165,7 @@ def work(prepared: Prepared, options: RunOptions) -> int:
     signals = Signals()
     reporter = make_reporter(prepared.situation, setup, sys.stdout)
     try:
-        for note in prepared.notes:
+        for note in (*prepared.notes, *said):
             reporter.show(Warned(note), prepared.situation)
         reporter.begin(prepared.situation)
         runner = LocalRunner(around, signals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from parallel_train.core import policy
+from parallel_train.core import graph, policy
 from parallel_train.core.events import (
     Claimed,
     Ended,
@@ -83,7 +83,8 @@ def _on_submitted(s: Situation, event: Submitted) -> Iterable[str]:
     selection = s.wishes.selection - withdrawn
     if before and before <= s.wishes.selection:
         selection |= now  # a run of the whole file follows it
-    s.wishes = replace(s.wishes, selection=selection)
+    needs = {name: line.task.needs for name, line in s.lines.items()}
+    s.wishes = replace(s.wishes, selection=frozenset(graph.closure(selection, needs)))
     rebuild(s)
     return ()
 
@@ -94,6 +95,8 @@ def _on_round_opened(s: Situation, opened: Round, ours: bool) -> Iterable[str]:
         return ()
     if opened.number > line.round:
         line.rounds += (opened,)
+        # Whoever reads the old output may have claimed just before: look at the claims before it is moved.
+        s.is_behind |= opened.aside and bool(s.dependents.get(opened.task))
     if ours:
         s.opened.add(opened.task)
     elif s.asked.get(opened.task) == opened.number and not (opened.aside and opened.identity == line.task.identity):

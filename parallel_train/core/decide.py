@@ -56,7 +56,8 @@ def _dead(s: Situation) -> Iterator[tuple[Claim, bool]]:
 def _launches(s: Situation, now: float) -> Iterator[Launch]:
     room = s.wishes.at_once - len(s.mine) if s.wishes.at_once else len(s.lines)
     free = s.pool.free(now)
-    for line in islice(_in_order(s, s.ready, now, is_cpu=False), max(len(free), 0)):
+    fitting = (line for line in _in_order(s, s.ready, now, is_cpu=False) if line.task.gpus <= len(s.pool.slots))
+    for line in islice(fitting, len(free)):
         if room < 1 or line.task.gpus > len(free):
             break  # a wide task comes first: slots that come free are kept for it
         taken, free = free[: line.task.gpus], free[line.task.gpus :]

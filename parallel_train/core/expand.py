@@ -108,7 +108,7 @@ class _Filler:
 
     def _output(self, values: Mapping[str, str]) -> str | None:
         promised = self.plan.output
-        return None if promised is None else outputs.settle(promised, promised.fill(values))
+        return None if promised is None else outputs.settle(promised, promised.fill(values), self.setting.project)
 
     def _command(self, point: dict[str, Json], values: Mapping[str, str]) -> tuple[str, ...]:
         if self.plan.template.shell:

@@ -10,8 +10,8 @@ from parallel_train.core.placeholders import Text
 _LONGEST_NAME = 255
 
 
-def settle(promised: Text, filled: str) -> str:
-    """The output in its one spelling, relative to the project unless absolute.
+def settle(promised: Text, filled: str, project: str) -> str:
+    """The output in its one spelling: relative to `project` (an absolute path), absolute only outside of it.
 
     `promised` is the text as written and `filled` the same with its values. Raises ValueError, with a
     sentence, for one that leaves the project or that a value leads astray.
@@ -25,9 +25,7 @@ def settle(promised: Text, filled: str) -> str:
         raise ValueError(f"a value makes the output climb out by '..': '{filled}'")
     if any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
         raise ValueError(f"a folder's name is longer than {_LONGEST_NAME} bytes")
-    path = posixpath.normpath(filled)
-    # Two leading slashes survive normpath; here they mean nothing.
-    path = "/" + path.lstrip("/") if path.startswith("/") else path
+    path = _spelt_once(filled, project)
     if path in {".", "/"}:
         raise ValueError("the output can't be the project folder itself" if path == "." else "'/' is no output")
     if path == ".." or path.startswith("../"):
@@ -35,6 +33,14 @@ def settle(promised: Text, filled: str) -> str:
     if path.split("/", 1)[0] == ".parallel-train":
         raise ValueError("'.parallel-train' holds the queue; an output can't lie there")
     return path
+
+
+def _spelt_once(filled: str, project: str) -> str:
+    path = posixpath.normpath(filled)
+    # Two leading slashes survive normpath; here they mean nothing.
+    path = "/" + path.lstrip("/") if path.startswith("/") else path
+    is_inside = path == project or path.startswith(project.rstrip("/") + "/")
+    return posixpath.relpath(path, project) if is_inside else path
 
 
 def _may_be_absolute(promised: Text) -> bool:

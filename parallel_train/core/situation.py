@@ -25,7 +25,7 @@ class Wishes:
     worker: str = ""
     selection: frozenset[str] = frozenset()
     asked: tuple[tuple[str, int], ...] = ()  # -B, --no-skip-existing: with the old output aside
-    repeat_failed: bool = False
+    repeat: frozenset[str] = frozenset()  # tasks that had failed when the run began, to be run once more
     fail_fast: bool = False
     at_once: int = 0  # -j; 0: as many as there are slots
 
@@ -175,7 +175,7 @@ def _why_again(s: Situation, line: Line) -> Why | None:
     match line.state:
         case Ended(stale=str(why)):
             return why
-        case Ended("failed") if s.wishes.repeat_failed:
+        case Ended("failed") if name in s.wishes.repeat:
             return "failed before"
     return None
 

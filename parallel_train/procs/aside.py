@@ -6,48 +6,61 @@ last name means that it was done. Standard library only, Python 3.8 and newer.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from parallel_train.store import records
 
 
 def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
-    """Move `output` into `aside/<name>/` (`name` is task.round); that folder, empty where nothing was there.
+    """Move `output` into `aside/<name>/` (`name` is task.round); that folder.
 
-    A later attempt finishes what an earlier one began: a filled part is renamed, an empty one removed. Once the
-    folder is there nothing is moved any more: what then lies in the output was made in that round.
+    A later attempt finishes what an earlier one began: a filled part is renamed, an empty one removed. Where
+    nothing was there the folder is empty: what stands at `output` from then on is the new round's.
     """
-    base = _base(queue, output)
-    final = os.path.join(base, name)
-    if os.path.lexists(final):
-        return final
-    for part in _parts(base, name):
-        if os.listdir(part):
-            os.rename(part, final)
-            records.sync_folder(base)
+    for base in _bases(queue, output):
+        final = os.path.join(base, name)
+        if os.path.lexists(final):
             return final
+        for part in _parts(base, name):
+            if os.listdir(part):
+                return _finish(part, final)
+            os.rmdir(part)
+    for base in _bases(queue, output):
+        os.makedirs(base, mode=0o700, exist_ok=True)
+        part = os.path.join(base, f"{name}.{attempt}.part")
+        os.mkdir(part, 0o700)
+        if _move(output, part):
+            return _finish(part, os.path.join(base, name))
         os.rmdir(part)
-    os.makedirs(base, mode=0o700, exist_ok=True)
+    raise OSError(errno.EXDEV, "the old output can't be moved", output)
+
+
+def _move(output: str, part: str) -> bool:
+    """Move `output`, if it is there, into `part`; False where that is on another disk or mount."""
     if not os.path.lexists(output):
-        os.mkdir(final, 0o700)
-        records.sync_folder(base)
-        return final
-    part = os.path.join(base, f"{name}.{attempt}.part")
-    os.mkdir(part, 0o700)
-    os.rename(output, os.path.join(part, os.path.basename(output)))
+        return True
+    try:
+        os.rename(output, os.path.join(part, os.path.basename(output)))
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return False
+        raise
     records.sync_folder(part)
+    return True
+
+
+def _finish(part: str, final: str) -> str:
     os.rename(part, final)
-    records.sync_folder(base)
+    records.sync_folder(os.path.dirname(final))
     return final
 
 
-def _base(queue: str, output: str) -> str:
-    """The queue's folder for it, or one beside the output where that is on another disk."""
-    inside = os.path.join(queue, "aside")
-    place = os.path.dirname(output)
-    if not os.path.isdir(place) or os.stat(place).st_dev == os.stat(queue).st_dev:
-        return inside
-    return os.path.join(place, ".parallel-train-aside")
+def _bases(queue: str, output: str) -> list[str]:
+    """Where old outputs go: the queue's folder for it, else one beside the output, by a name of this queue's own."""
+    with open(os.path.join(queue, "id"), encoding="ascii") as file:
+        mark = file.read().strip()
+    return [os.path.join(queue, "aside"), os.path.join(os.path.dirname(output), f".parallel-train-aside-{mark}")]
 
 
 def _parts(base: str, name: str) -> list[str]:

@@ -7,6 +7,7 @@ by path under `python -I -S`; standard library only, Python 3.8 and newer. It en
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import json
 import os
@@ -133,7 +134,8 @@ class Launcher:
         own = os.getpid()
         left = [pid for pid, parent in process.parents() if parent == own and pid not in self.shims]
         for pid in left:
-            os.kill(pid, signal.SIGKILL)  # ours to reap, so the pid can't be another's
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)  # ours to reap, so the pid can't be another's
         return bool(left)
 
 

@@ -39,8 +39,15 @@ def _read(path: str) -> str:
 
 
 def start_time(pid: int) -> int:
-    """Clock ticks from boot to the start of `pid`; 0 where there is no such process."""
-    text = _read(f"/proc/{pid}/stat")
+    """Clock ticks from boot to the start of `pid`; 0 where no such process lives.
+
+    Raises OSError where that can't be seen (no free descriptor, say): that is not death.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
     fields = text[text.rfind(")") + 2 :].split()
     if len(fields) < 20 or fields[0] in "ZX":
         return 0
@@ -85,12 +92,20 @@ def open_pidfd(pid: int) -> int:
 
 
 def open_proven(pid: int, start: int) -> int | None:
-    """A pidfd of the process that had `pid` and started at `start`; None where it lives no more."""
+    """A pidfd of the process that had `pid` and started at `start`; None where it lives no more.
+
+    Raises OSError where that can't be seen.
+    """
     try:
         descriptor = open_pidfd(pid)
-    except OSError:
+    except ProcessLookupError:
         return None
-    if start_time(pid) == start:  # compared after opening: from here on the descriptor is that process
+    try:
+        is_it = start_time(pid) == start  # compared after opening: from here on the descriptor is that process
+    except OSError:
+        os.close(descriptor)
+        raise
+    if is_it:
         return descriptor
     os.close(descriptor)
     return None
@@ -139,7 +154,7 @@ def _carries(pid: int, cookie: str) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return b"PARALLEL_TRAIN_COOKIE=" + cookie.encode() in file.read().split(b"\0")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
 
 

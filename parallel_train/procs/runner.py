@@ -19,6 +19,7 @@ from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Vanished, Warned
 from parallel_train.core.facts import Claim, Owner
 from parallel_train.core.slots import Device
+from parallel_train.errors import UsageError
 from parallel_train.procs import launcher, locks, order, process
 from parallel_train.procs.signals import Signals
 from parallel_train.store import records
@@ -39,7 +40,15 @@ class _Shim:
 
 
 def is_alive(owner: Owner) -> bool | None:
-    """Whether the process that owns a claim lives; None where that can't be seen from this host."""
+    """Whether the process that owns a claim lives; None where that can't be seen from here, or not now."""
+    try:
+        return _lives(owner)
+    except OSError:
+        return None
+
+
+def _lives(owner: Owner) -> bool | None:
+    """The same; raises OSError for what may be seen later."""
     here = process.this_machine()
     if owner.machine != here["machine"]:
         return None
@@ -52,6 +61,14 @@ def is_alive(owner: Owner) -> bool | None:
         return False
     os.close(descriptor)
     return True
+
+
+def check_kernel() -> None:
+    """Raises UsageError where processes can't be held on to (pidfd_open came with Linux 5.3)."""
+    try:
+        os.close(process.open_pidfd(os.getpid()))
+    except OSError as error:
+        raise UsageError(f"this needs Linux 5.3 or newer: pidfd_open says {error.strerror}") from error
 
 
 class LocalRunner:
@@ -93,7 +110,7 @@ class LocalRunner:
         self._asked.append(key)
 
     def watch(self, claim: Claim) -> None:
-        alive = is_alive(claim.owner)
+        alive = _lives(claim.owner)
         key = (claim.task, claim.attempt)
         if alive is None:
             return  # another host's: its end is read from the disk
@@ -161,7 +178,10 @@ class LocalRunner:
             self._launcher.close()
             self._launcher = None
         if self._process is not None:
-            self._process.wait()
+            try:
+                self._process.wait(timeout=5)  # it ends by itself, unless it was stopped
+            except subprocess.TimeoutExpired:
+                self._process.kill()
             self._process = None
         why: Literal["behind", "trouble"] = "behind" if self._has_answered else "trouble"
         for key in self._asked:  # a shim may have been made all the same: the records say
@@ -185,8 +205,10 @@ class LocalRunner:
         key = (reply["task"], reply["attempt"])
         self._asked.remove(key)
         kill = self._early.pop(key, None)
-        if "error" in reply:
-            self._refuse(key, reply["error"])
+        if len(descriptors) != 2:  # no fork there, or no free descriptor here: then the shim goes on unheard
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._refuse(key, reply.get("error", "too many open files"))
             return
         pidfd, pipe = descriptors
         shim = _Shim(key, pidfd, pipe)

@@ -134,6 +134,7 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
                 os.unlink(os.path.join(order["project"], path))  # empty, and ours
     if not has_won:
         raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
+    order["inode"] = os.lstat(_path(order, "claims", task, attempt)).st_ino
     return claim, log, err
 
 
@@ -229,6 +230,9 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
     path = _path(order, "ends", order["task"], order["attempt"])
     delay = 0.1
     while True:
+        if not _is_claim_ours(order):
+            report({"trouble": "the queue was deleted under this attempt: its result does not count"})
+            return False
         try:
             is_ours = records.publish(path, [end])
         except OSError as error:
@@ -239,6 +243,16 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
         if not is_ours:
             report({"trouble": "this attempt was ended by somebody else: its result does not count"})
         return is_ours
+
+
+def _is_claim_ours(order: Order) -> bool:
+    """Whether the claim is the file that we linked: a queue may be deleted, and made anew, while we run."""
+    try:
+        return os.lstat(_path(order, "claims", order["task"], order["attempt"])).st_ino == int(order["inode"])
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # can't be seen now
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:

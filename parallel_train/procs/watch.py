@@ -37,9 +37,9 @@ class Watch:
     def wait(self) -> None:
         while self.status is None:
             told = signal.sigtimedwait(SIGNALS, self._patience())
-            if told is not None:
+            self._reap()  # first: a task that has ended is not stopped any more
+            if self.status is None and told is not None:
                 self._on_signal(told.si_signo)
-            self._reap()
             if self.status is None:
                 self._on_time(time.monotonic())
         self._sweep()
@@ -99,8 +99,8 @@ class Watch:
         self.next_rung = time.monotonic() + self.grace
         try:
             os.killpg(self.pid, number)  # its own session, and not reaped yet: the group is the task's
-        except ProcessLookupError:
-            pass
+        except OSError:
+            pass  # gone, or a setuid program that only root may signal: we wait on
         if number == signal.SIGKILL:
             _signal_all(process.descendants(os.getpid()), number)
 

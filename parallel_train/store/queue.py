@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ def create(folder: Path) -> None:
         about = folder / "README.md"
         if not about.exists():
             about.write_text(_ABOUT)
+        # Tells this queue from a later one in the same place, for what is put aside outside of it.
+        with suppress(FileExistsError), (folder / "id").open("x") as file:
+            file.write(os.urandom(6).hex())
     except OSError as error:
         raise UsageError(f"can't make the queue folder {folder}: {error.strerror}") from error
 
@@ -100,9 +104,14 @@ class DiskQueue:
         new = {"tasks": submitted, **{kind: self._new(kind) for kind in ("ends", "claims", "rounds")}}
         for name in self._in_order(new["rounds"]):
             events += self._told("rounds", name, lambda data: RoundOpened(wire.round_of(data)))
-        for name in self._in_order(new["claims"]):
+        # An end whose claim a power loss took: the number stays taken.
+        alone = new["ends"] - new["claims"] - self._seen["claims"]
+        for name in self._in_order(new["claims"] | alone):
             has_ended = name in new["ends"] or name in self._seen["ends"]
-            events += self._told("claims", name, self._over if has_ended else self._claimed)
+            if name in alone:
+                events += self._damaged("claims", name)
+            else:
+                events += self._told("claims", name, self._over if has_ended else self._claimed)
         for name in self._in_order(new["ends"]):
             events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
         for kind, names in new.items():  # only now: after an error everything is read again

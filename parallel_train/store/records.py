@@ -5,6 +5,7 @@ Standard library only, Python 3.8 and newer: the launcher and the shims use it t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -78,7 +79,8 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
     finally:
         os.unlink(temporary)
     if won and durable:
-        sync_folder(folder)
+        with contextlib.suppress(OSError):  # the record stands; only a power loss could still take it
+            sync_folder(folder)
     return won
 
 

@@ -82,7 +82,13 @@ def test_ready_tasks_take_the_free_slots_in_order():
 def test_a_launch_says_what_it_is_made_from():
     need, dep = task("need", output="x"), task("dep", needs="need")
     s = situation(
-        need, dep, events=[*ran(need, 1, 1), RoundOpened(round_(need)), claimed(need, 2, round=2), ended(need, 2)]
+        need,
+        dep,
+        events=[
+            *ran(need, 1, 1),
+            *(RoundOpened(round_(need)), Looked(0.0)),
+            *(claimed(need, 2, round=2), ended(need, 2)),
+        ],
     )
     (launch,) = decide(s, 0.0)
     assert launch == Launch(dep, 1, 1, {"need": NeedSeen(2, 2, 2)}, ("gpu-0",), 0)
@@ -342,6 +348,8 @@ def test_waiting_for_a_reader_outside_the_selection_is_not_being_stuck():
     events = [*ran(need, output="there"), claimed(dep, owner=STRANGER), Watched("dep", 1), RoundOpened(round_(need))]
     s = situation(need, dep, events=events)
     begin(s, Wishes(WORKER, frozenset({"need"})))
+    assert decide(s, 0.0) == [Look()]  # somebody may have begun to read just before the round was opened
+    apply(s, Looked(0.0))
     assert decide(s, 0.0) == []
 
 

@@ -83,7 +83,7 @@ def test_readers_hold_back_an_output():
 
 
 def test_failures_are_repeated_only_when_wished():
-    s = situation(A, events=[ran(A, outcome=3)], wishes=Wishes(repeat_failed=True))
+    s = situation(A, events=[ran(A, outcome=3)], wishes=Wishes(repeat=frozenset("a")))
     got = reason(s, "a")
     assert got.decision == "run"
     assert isinstance(got.why, explain.FailedBefore)

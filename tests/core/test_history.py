@@ -87,7 +87,7 @@ def random_wishes(draw, tasks):
         worker=WORKER,
         selection=frozenset(chosen),
         asked=tuple((name, 2) for name in sorted(chosen) if draw.random() < 0.15),
-        repeat_failed=draw.random() < 0.3,
+        repeat=frozenset(chosen) if draw.random() < 0.3 else frozenset(),
         fail_fast=draw.random() < 0.1,
         at_once=draw.choice((0, 0, 1, 3)),
     )

@@ -75,7 +75,7 @@ def test_args_are_options_in_the_written_order():
 )
 def test_outputs_have_one_spelling(promised, value, path):
     text = cut(promised)
-    assert settle(text, text.fill({"v": value})) == path
+    assert settle(text, text.fill({"v": value}), "/project") == path
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_outputs_have_one_spelling(promised, value, path):
 def test_outputs_that_leave_the_project_are_refused(promised, value):
     text = cut(promised)
     with pytest.raises(ValueError, match=r"\w+ \w+"):
-        settle(text, text.fill({"v": value}))
+        settle(text, text.fill({"v": value}), "/project")
 
 
 @pytest.mark.parametrize(

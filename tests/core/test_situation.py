@@ -200,8 +200,8 @@ def wish(s, name="a"):
         (ran(replace(A, identity="old")), Wishes(), (2, "changed", True)),
         ([*ran(OUT, output="there"), found(OUT, "missing")], Wishes(), (2, "output gone", True)),
         (ran(A, 1, 1), Wishes(), None),
-        (ran(A, 1, 1), Wishes(repeat_failed=True), (2, "failed before", False)),
-        (ran(A), Wishes(repeat_failed=True), None),
+        (ran(A, 1, 1), Wishes(repeat=frozenset("a")), (2, "failed before", False)),
+        (ran(A), Wishes(repeat=frozenset("a")), None),
         # what runs is left alone
         ([claimed(A)], Wishes(asked=(("a", 2),)), None),
         ([claimed(replace(A, identity="old"))], Wishes(), None),
@@ -216,8 +216,8 @@ def test_the_round_that_a_run_asks_for(events, wishes, expected):
     assert wish(situation(of, events=events, wishes=wishes)) == expected
 
 
-def test_a_failure_under_repeat_failed_is_repeated_once_in_a_run():
-    s = situation(A, events=ran(A, 1, 1), wishes=Wishes(repeat_failed=True))
+def test_a_failure_that_is_to_be_repeated_is_repeated_once_in_a_run():
+    s = situation(A, events=ran(A, 1, 1), wishes=Wishes(repeat=frozenset("a")))
     for event in (RoundOpened(round_(A, why="failed before", aside=False), ours=True), claimed(A, 2, round=2)):
         apply(s, event)
     apply(s, ended(A, 2, 1))

@@ -16,6 +16,7 @@ from parallel_train.store import records
 def place(tmp_path):
     """A queue, and an output with something in it."""
     (tmp_path / "queue" / "aside").mkdir(parents=True)
+    (tmp_path / "queue" / "id").write_text("abc")
     output = tmp_path / "out" / "run"
     output.mkdir(parents=True)
     (output / "model.bin").write_text("old")
@@ -39,6 +40,7 @@ def test_an_output_is_moved_out_of_the_way(place):
 
 def test_a_single_file_and_a_link_are_outputs_too(tmp_path):
     (tmp_path / "queue").mkdir()
+    (tmp_path / "queue" / "id").write_text("abc")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run").write_text("old")
     put(tmp_path)
@@ -129,6 +131,7 @@ def test_two_deaths_in_a_row_lose_nothing(place):
         for second in range(1, 6):
             box = place / f"{first}{second}"
             (box / "queue" / "aside").mkdir(parents=True)
+            (box / "queue" / "id").write_text("abc")
             (box / "out" / "run").mkdir(parents=True)
             (box / "out" / "run" / "model.bin").write_text("old")
             calls_of(box, first)
@@ -146,7 +149,7 @@ def test_an_output_on_another_disk_stays_on_its_disk(place):
     try:
         (box / "run" / "model.bin").write_text("old")
         where = put_aside(str(place / "queue"), "task.2", 2, str(box / "run"))
-        assert where == str(box / ".parallel-train-aside" / "task.2")
+        assert where == str(box / ".parallel-train-aside-abc" / "task.2")
         assert (Path(where) / "run" / "model.bin").read_text() == "old"
         assert not (box / "run").exists()
     finally:

@@ -124,7 +124,7 @@ def test_reasons_that_hang_on_the_time_and_the_wishes():
     until = reason(s, "c").why.until
     assert words.reason(reason(s, "c"), s, until - 12) == "exit code 3; retry 1 of 2 in 12s"
     assert words.reason(reason(s, "c"), s) == "exit code 3; retry 1 of 2"
-    s = situation(A, events=[ran(A, outcome=3)], wishes=Wishes(repeat_failed=True))
+    s = situation(A, events=[ran(A, outcome=3)], wishes=Wishes(repeat=frozenset("a")))
     assert words.reason(reason(s, "a"), s) == "failed before: exit code 3"
     s = situation(A, wishes=Wishes(asked=(("a", 2),)))
     assert words.reason(reason(s, "a"), s) == "asked for again"
