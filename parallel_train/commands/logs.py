@@ -59,7 +59,7 @@ def logs(project: Path, tasks: Sequence[str], *, follow: bool, err: bool, failed
 
 def _chosen(project: Path, asked: Sequence[str], failed: bool) -> list[tuple[Task, Attempt]]:
     folder = projects.existing_queue(project)
-    known = projects.known_tasks(folder, everything=not asked and not failed)
+    known = projects.known_tasks(folder, everything=not failed and not _are_current(folder, asked))
     situation = projects.look(project, known)
     lines = [situation.lines[task.id] for task in (select(asked, known) if asked else known)]
     if failed:
@@ -68,6 +68,17 @@ def _chosen(project: Path, asked: Sequence[str], failed: bool) -> list[tuple[Tas
     if not found:
         raise NothingSelectedError(_nothing(lines, failed=failed))
     return found if asked or failed else _running_or_last(found)
+
+
+def _are_current(folder: Path, asked: Sequence[str]) -> bool:
+    """Whether `asked` names tasks that hold; a number also means one that no file names any more."""
+    if not asked:
+        return False
+    try:
+        select(asked, projects.known_tasks(folder))
+    except NothingSelectedError:
+        return not all(word.isdigit() for word in asked)
+    return True
 
 
 def _newest(line: Line) -> Iterator[Attempt]:

@@ -52,17 +52,25 @@ class Machine:
 
 
 def sort_words(options: RunOptions) -> Asked:
-    """A word that ends like a task file or names a file is FILE, one with = an override, any other a task."""
+    """A word that ends like a task file, or a first one that names a file, is FILE; one with = is an override."""
     words = list(options.words)
     file = options.file
-    if file is None and words and (words[0].endswith(_TASK_FILE_ENDINGS) or Path(words[0]).is_file()):
-        file = words.pop(0)
+    if file is None:
+        file = next((word for word in words if is_task_file(word)), None)
+        if file is None and words and Path(words[0]).is_file():
+            file = words[0]
+        if file is not None:
+            words.remove(file)
     if options.custom_tasks:
         if file is not None:
             raise UsageError(f"--custom-tasks means tasks/custom.yaml or tasks/custom.py; {file} was given too")
         file = _custom_file()
     overrides = dict(word.split("=", 1) for word in words if "=" in word)
     return Asked(file or DEFAULT_FILE, tuple(w for w in words if "=" not in w), overrides)
+
+
+def is_task_file(word: str) -> bool:
+    return word.endswith(_TASK_FILE_ENDINGS) and "=" not in word
 
 
 def _custom_file() -> str:

@@ -9,16 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands.project import existing_queue, known_tasks, look
+from parallel_train.commands.plan import is_task_file
+from parallel_train.commands.project import existing_queue, known_tasks, look, this_owner
 from parallel_train.commands.select import select
 from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, name_of
-from parallel_train.core.state import Line
+from parallel_train.core.state import Ended, Line
 from parallel_train.errors import NothingSelectedError
+from parallel_train.procs.runner import is_alive
 from parallel_train.report import words
 from parallel_train.report.console import print_sheet
 from parallel_train.report.shape import task_json
 from parallel_train.report.table import StatusRow, status_sheet
+from parallel_train.store.queue import NAME, DiskQueue
 
 
 def status(
@@ -31,6 +34,8 @@ def status(
     out: TextIO,
 ) -> int:
     """Print the state of all tasks, or of those that `wanted` names; 0."""
+    file = file or next((word for word in wanted if is_task_file(word)), None)
+    wanted = [word for word in wanted if word != file]
     source = str(Path(file)) if file else None  # as the task file's reader writes it
     tasks = known_tasks(existing_queue(project), source, everything=everything)
     if not tasks:
@@ -41,7 +46,18 @@ def status(
         print(json.dumps({"tasks": [task_json(line) for line in lines]}, indent=2), file=out)
         return 0
     print_sheet(status_sheet([_row(situation, line) for line in lines]), out)
+    if any(not isinstance(line.state, Ended) for line in lines):
+        print(_who_works(project), file=out)
     return 0
+
+
+def _who_works(project: Path) -> str:
+    """The living workers with their pids, since a worker without a terminal is told to leave by a signal."""
+    disk = DiskQueue(project / NAME, this_owner("looking"), is_alive)
+    living = [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
+    return (
+        f"Worked on by {', '.join(living)}" if living else "No scheduler works here: run the task file again to go on"
+    )
 
 
 def _row(situation: Situation, line: Line) -> StatusRow:

@@ -74,11 +74,19 @@ def _of(task: Task, late_values: Mapping[str, str], disk: _Disk) -> Iterator[str
             yield from _of_command(task, cwd, late_values, disk)
     elif not disk.has(cwd):
         yield f"the folder {show(task.cwd)} is missing"
+    yield from _of_secrets(task)
     for given in task.inputs:
         if not disk.has(os.path.join(disk.project, given)):  # noqa: PTH118 - many paths, as text
             yield f"the input {given} is missing"
     if task.output is not None and (refused := disk.refusal((disk.project / task.output).parent)):
         yield f"the output {task.output} can't be written: {refused}"
+
+
+def _of_secrets(task: Task) -> Iterator[str]:
+    for name, value in task.env.items():
+        kind, _, wanted = value.partition(":")
+        if kind == "secret" and wanted not in os.environ:
+            yield f"{wanted} is not set in your environment; env {name} takes its secret from there"
 
 
 def _of_command(task: Task, cwd: str, late_values: Mapping[str, str], disk: _Disk) -> Iterator[str]:

@@ -34,6 +34,7 @@ def _as_seconds(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_as_text)]
+Texts = Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Seconds = Annotated[float, BeforeValidator(_as_seconds)]
 FromZero = Annotated[int, Field(ge=0)]
 
@@ -84,8 +85,8 @@ class TemplateKeys(_Keys):
     output: Text | None = None
     done_when: Text | DoneWhenKeys | None = None
     metrics: MetricKeys | list[MetricKeys] = []
-    inputs: list[Text] = []
-    needs: list[Text] = []
+    inputs: Texts = []
+    needs: Texts = []
     stage: Text | None = None
     gpus: FromZero = 1
     env: dict[str, Text] = {}

@@ -66,7 +66,7 @@ KEYS = [
     ("tasks:\n- command: x\n  timeout: soon\n", ["3:12 timeout must be seconds above 0, or text like 2h30m"]),
     ("tasks:\n- command: x\n  timeout: .inf\n", ["3:12 timeout must be seconds above 0"]),
     ("tasks:\n- command: x\n  timeout: 0s\n", ["3:12 timeout must be seconds above 0"]),
-    ("tasks:\n- command: x\n  needs: prepare\n", ["3:10 needs must be a list of names"]),
+    ("tasks:\n- command: x\n  needs: 3.5\n", ["3:10 needs must be a list of names"]),
     ("tasks:\n- command: x\n  inputs: [[a]]\n", ["3:12 inputs must be a list of files"]),
     ("tasks:\n- command: x\n  env: {A: [1]}\n", ["3:12 'A' of env must be text or a number"]),
     ("tasks:\n- command: x\n  params: [a]\n", ["3:11 params must be a mapping of names to values"]),
