@@ -232,3 +232,6 @@ def main() -> None:
         # Nobody reads on: let the interpreter's last flush go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        print(f"parallel-train: {error}", file=sys.stderr)  # a file or folder that can't be read or written
+        sys.exit(2)

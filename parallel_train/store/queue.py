@@ -201,7 +201,7 @@ def _unreadable_round(task: str, number: int) -> Round:
 def _list(folder: Path) -> list[str]:
     try:
         return [name for name in os.listdir(folder) if not name.startswith(".tmp-")]  # noqa: PTH208  names, as text
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -361,7 +361,7 @@ def test_a_full_disk_loses_no_end(small_disk: SmallDisk):
 
 def test_a_disk_that_is_full_from_the_start_is_said(small_disk: SmallDisk):
     """In a queue that is there already: a new one could not even be made."""
-    queue = f"mkdir -p {QUEUE}/tasks {QUEUE}/workers && touch {QUEUE}/README.md"
+    queue = f"mkdir -p {QUEUE}/tasks {QUEUE}/workers && touch {QUEUE}/README.md {QUEUE}/id"
     scheduler = small_disk.start("a", first=f"{queue} && head -c 1m /dev/zero > fill 2>/dev/null")
     assert scheduler.wait(30) == 2
     assert (
