@@ -24,7 +24,6 @@ from parallel_train.store import taskfile
 from parallel_train.store.inputs import Fingerprints, identities
 
 DEFAULT_FILE = "tasks/default.yaml"
-_TASK_FILE_ENDINGS = (".yaml", ".yml", ".py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def sort_words(options: RunOptions) -> Asked:
     words = list(options.words)
     file = options.file
     if file is None:
-        file = next((word for word in words if is_task_file(word)), None)
+        file = next((word for word in words if select.is_task_file(word)), None)
         if file is None and words and Path(words[0]).is_file():
             file = words[0]
         if file is not None:
@@ -67,10 +66,6 @@ def sort_words(options: RunOptions) -> Asked:
         file = _custom_file()
     overrides = dict(word.split("=", 1) for word in words if "=" in word)
     return Asked(file or DEFAULT_FILE, tuple(w for w in words if "=" not in w), overrides)
-
-
-def is_task_file(word: str) -> bool:
-    return word.endswith(_TASK_FILE_ENDINGS) and "=" not in word
 
 
 def _custom_file() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from parallel_train.core.apply import absorb
+from parallel_train.core.apply import absorb, note
 from parallel_train.core.events import Ended, Event, OutputFound, Submitted, Warned
 from parallel_train.core.facts import End, Lost, OutputState, Owner, verdict
 from parallel_train.core.situation import Situation, Wishes
@@ -100,7 +100,7 @@ def read_situation(
     for event in told:
         if isinstance(event, Warned):
             amiss(event.text)
-    absorb(situation, [Submitted(disk.source, tuple(tasks)), *told])
+    note(situation, [Submitted(disk.source, tuple(tasks)), *told])
     absorb(situation, survey(disk.folder.parent, situation.lines.values(), late))
     return situation
 
@@ -115,7 +115,8 @@ def look(project: Path, tasks: Sequence[Task]) -> Situation:
     disk = DiskQueue(folder, this_owner("looking"), is_alive, interest=chosen)
     situation = read_situation(disk, tasks, Wishes(selection=chosen), Pool(), amiss=_note)
     dead = [c for c in situation.unwatched.values() if is_alive(c.owner) is False]
-    absorb(situation, [Ended(End(c.task, c.attempt, Lost("killed"))) for c in dead])
+    if dead:
+        absorb(situation, [Ended(End(c.task, c.attempt, Lost("killed"))) for c in dead])
     return situation
 
 

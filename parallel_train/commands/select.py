@@ -16,6 +16,11 @@ _ID_PREFIX = re.compile(r"[0-9a-f]{4,}")
 _MOST_CANDIDATES = 8
 
 
+def is_task_file(word: str) -> bool:
+    """Whether a word names a task file and no task."""
+    return word.endswith((".yaml", ".yml", ".py")) and "=" not in word
+
+
 def select(words: Sequence[str], tasks: Sequence[Task]) -> tuple[Task, ...]:
     """The tasks that `words` mean, each once, in the order of the words.
 

@@ -9,9 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands.plan import is_task_file
 from parallel_train.commands.project import existing_queue, known_tasks, look, this_owner
-from parallel_train.commands.select import select
+from parallel_train.commands.select import is_task_file, select
 from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Line

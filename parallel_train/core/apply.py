@@ -28,14 +28,23 @@ from parallel_train.core.state import Running
 
 def apply(situation: Situation, event: Event) -> None:
     """Bring `situation` up to date in place."""
-    refresh(situation, _record(situation, event))
+    affected = _record(situation, event)
+    if isinstance(event, Submitted):
+        rebuild(situation)
+    else:
+        refresh(situation, affected)
 
 
 def absorb(situation: Situation, events: Iterable[Event]) -> None:
     """Take in many events at once, such as all records at the start: what `apply` of each would give."""
+    note(situation, events)
+    rebuild(situation)
+
+
+def note(situation: Situation, events: Iterable[Event]) -> None:
+    """Note the facts of `events` alone: the caller takes in more, or rebuilds."""
     for event in events:
         _record(situation, event)
-    rebuild(situation)
 
 
 def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911, PLR0912  one case per event, no logic of its own
@@ -85,7 +94,6 @@ def _on_submitted(s: Situation, event: Submitted) -> Iterable[str]:
         selection |= now  # a run of the whole file follows it
     needs = {name: line.task.needs for name, line in s.lines.items()}
     s.wishes = replace(s.wishes, selection=frozenset(graph.closure(selection, needs)))
-    rebuild(s)
     return ()
 
 
