@@ -74,7 +74,7 @@ class Scheduler:
         self.reporter.close(self.situation, decision.exit_code)
         return decision.exit_code
 
-    def _patience(self, now: float) -> float | None:
+    def _patience(self, now: float) -> float:
         """Seconds to wait for an event: until something comes due, the screen is old, or others may have written."""
         times = [self.reporter.tick(self.situation, now), policy.POLL]
         due = wake_at(self.situation, now)

@@ -13,7 +13,6 @@ from pathlib import Path
 from parallel_train.commands import select
 from parallel_train.commands.options import RunOptions
 from parallel_train.core import graph
-from parallel_train.core.facts import verdict
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Device, Pool
 from parallel_train.core.state import Ended, Line, Running
@@ -182,7 +181,7 @@ def to_repeat(situation: Situation, chosen: Iterable[str]) -> frozenset[str]:
 
 def check_disk_is_there(situation: Situation, project: Path) -> None:
     """Done outputs that are gone together with the folder that held them all: most likely an unmounted disk."""
-    done = [line for line in situation.lines.values() if line.task.output and _succeeded(line)]
+    done = [line for line in situation.lines.values() if line.task.output and line.has_succeeded]
     if not done or any(line.output == "there" for line in done):
         return
     folder = os.path.commonpath([str((project / str(line.task.output)).parent) for line in done])
@@ -191,8 +190,3 @@ def check_disk_is_there(situation: Situation, project: Path) -> None:
             f"the outputs of {len(done)} finished tasks are gone, and so is {folder}: is a disk not mounted? "
             "To run them all again use -B"
         )
-
-
-def _succeeded(line: Line) -> bool:
-    deciding = line.deciding
-    return deciding is not None and deciding.end is not None and verdict(deciding.end) == "succeeded"

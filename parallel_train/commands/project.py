@@ -11,7 +11,7 @@ from typing import cast
 
 from parallel_train.core.apply import absorb, note
 from parallel_train.core.events import Ended, Event, OutputFound, Submitted, Warned
-from parallel_train.core.facts import End, Lost, OutputState, Owner, verdict
+from parallel_train.core.facts import End, Lost, OutputState, Owner
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Line
@@ -59,15 +59,11 @@ def survey(project: Path, lines: Iterable[Line], late: Mapping[str, str] | None 
     found: list[Event] = []
     for line in lines:
         task = line.task
-        if not (line.is_untouched or _has_succeeded(line)):
+        if not (line.is_untouched or line.has_succeeded):
             continue
         promised = str(project / task.output) if task.output else None
-        done_when = None
-        if task.done_when:
-            files = [str(project / pattern) for pattern in task.done_when.files]
-            done_when = {"files": files, "contains": task.done_when.contains}
         look = outputs.found_state if line.is_untouched else outputs.state
-        state = cast("OutputState", look(promised, done_when))
+        state = cast("OutputState", look(promised, order.done_when(task, project)))
         found.append(OutputFound(task.id, state, _changed_since(project, line, late) if late else ()))
     return found
 
@@ -78,11 +74,6 @@ def _changed_since(project: Path, line: Line, late: Mapping[str, str]) -> tuple[
     then = line.deciding.claim.made_with
     now = order.made_with(line.task, project, late)
     return tuple(name for name, value in now.items() if then.get(name, value) != value)
-
-
-def _has_succeeded(line: Line) -> bool:
-    deciding = line.deciding
-    return deciding is not None and deciding.end is not None and verdict(deciding.end) == "succeeded"
 
 
 def read_situation(

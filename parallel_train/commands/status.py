@@ -67,7 +67,7 @@ def _row(situation: Situation, line: Line) -> StatusRow:
         state=name_of(line.state),
         gpus=shown.claim.gpus if shown else (),
         seconds=_seconds(line),
-        attempts=sum(1 for a in line.attempts if a.claim.round == line.round),
+        attempts=line.attempts_of_round,
         reason=words.reason(reason(situation, line.task.id), situation),
         log=shown.claim.log if shown else "",
     )

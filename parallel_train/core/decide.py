@@ -104,7 +104,7 @@ def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
 
 def _leave(s: Situation) -> list[Decision]:
     """Leave once nothing is left to do here; `decide` has found nothing else."""
-    if s.mine and (s.stopping or is_holding_back(s)):
+    if s.mine and is_holding_back(s):
         return []
     if s.stopping:
         return [Leave(s.exit_code)]

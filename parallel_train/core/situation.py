@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from parallel_train.core.events import (
-    OpenRound,
-)
+from parallel_train.core.events import OpenRound
 from parallel_train.core.facts import Claim, Round, Why
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Ready, Running, State, Waiting, derive

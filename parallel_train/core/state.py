@@ -86,6 +86,17 @@ class Line:
         return tries[-1] if tries and tries[-1].end is not None else None
 
     @property
+    def has_succeeded(self) -> bool:
+        """Whether the deciding attempt did, be the task satisfied by now or not."""
+        deciding = self.deciding
+        return deciding is not None and deciding.end is not None and verdict(deciding.end) == "succeeded"
+
+    @property
+    def attempts_of_round(self) -> int:
+        """How many claims the newest round has, started or not."""
+        return sum(1 for a in self.attempts if a.claim.round == self.round)
+
+    @property
     def is_untouched(self) -> bool:
         """Never started by us, and nobody asked for it again: whatever lies in its output is not ours."""
         return not self.rounds and not any(a.is_started for a in self.attempts)

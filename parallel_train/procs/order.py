@@ -65,7 +65,7 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
         "grace": around.grace,
         "log": str(Path(around.log_dir) / log_stem(task, devices, launch.attempt, stamp)),
         "output": str(around.project / task.output) if task.output else None,
-        "done_when": _done_when(task, around.project),
+        "done_when": done_when(task, around.project),
         "timeout": task.timeout,
     }
 
@@ -156,7 +156,8 @@ def log_stem(task: Task, devices: Sequence[Device], attempt: int, stamp: str) ->
     return head + name.encode()[:room].decode(errors="ignore") + tail
 
 
-def _done_when(task: Task, project: Path) -> dict[str, Any] | None:
+def done_when(task: Task, project: Path) -> dict[str, Any] | None:
+    """How to recognise the finished output, as `outputs.state` wants it."""
     if task.done_when is None:
         return None
     return {

@@ -33,7 +33,7 @@ def task_json(line: Line) -> dict[str, Any]:
         "params": to_json(task.params),
         "state": type(state).__name__.lower(),
         "ending": state.ending if isinstance(state, Ended) else None,
-        "attempts": sum(1 for a in line.attempts if a.claim.round == line.round),
+        "attempts": line.attempts_of_round,
         "exit_code": exit_code(end.outcome) if end else None,
         "gpu": list(shown.claim.gpus) if shown else [],
         "started": _started(shown),

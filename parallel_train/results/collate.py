@@ -122,7 +122,7 @@ def _row(line: Line, readings: Mapping[str, Reading]) -> Row:
         params=task.params,
         metrics={name: reading.value for name, reading in readings.items()},
         seconds=_seconds(deciding),
-        attempts=sum(1 for attempt in line.attempts if attempt.claim.round == line.round),
+        attempts=line.attempts_of_round,
         log=deciding.claim.log if deciding else "",
         output=task.output,
         ending="succeeded" if deciding else "skipped",
