@@ -23,6 +23,9 @@ class Queue(Protocol):
     def changes(self, now: float) -> list[Event]:
         """What the records say that was not read before; `now` is when (monotonic seconds)."""
 
+    def requests(self, now: float) -> list[Event]:
+        """The part of `changes` that people asked for since, with all that it brings along."""
+
     def has_company(self) -> bool:
         """Whether another worker may be writing: then `changes` is worth asking for."""
 

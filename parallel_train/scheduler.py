@@ -58,7 +58,9 @@ class Scheduler:
             now = self.clock.monotonic()
             decisions = decide(self.situation, now)
             for decision in decisions:
-                if isinstance(decision, Leave) and not self._hears_news():
+                if isinstance(decision, Leave):
+                    if self._hears_news():
+                        break
                     return self._leave(decision)
                 if not self._act(decision):
                     break
@@ -83,7 +85,7 @@ class Scheduler:
         return max(0.0, min(times))
 
     def _look_around(self) -> None:
-        """While others work here too, read what they wrote."""
+        """Read what people asked for and, while others work here too, what they wrote."""
         now = self.clock.monotonic()
         if now - self.looked_at >= policy.POLL:
             self.looked_at = now
@@ -93,7 +95,7 @@ class Scheduler:
         """What others wrote, as long as there are others and once after they left; whether there was anything."""
         try:
             has_company = self.queue.has_company()
-            events = self.queue.changes(now) if has_company or self.had_company else []
+            events = self.queue.changes(now) if has_company or self.had_company else self.queue.requests(now)
         except (OSError, ParallelTrainError) as error:
             self._complain(f"the queue can't be read: {error}; trying again")
             return False
@@ -102,8 +104,12 @@ class Scheduler:
         return bool(events)
 
     def _hears_news(self) -> bool:
-        """One last look before leaving, where somebody else worked here in the last moment."""
-        return self.had_company and self._read_others(self.clock.monotonic())
+        """One last look, after withdrawing: whoever asks for something afterwards knows that we are gone."""
+        self.queue.leave()
+        if not self._read_others(self.clock.monotonic()):
+            return False
+        self.queue.join()
+        return True
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:

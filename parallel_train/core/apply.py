@@ -11,17 +11,19 @@ from parallel_train.core.events import (
     Ended,
     Event,
     Interrupted,
+    Joined,
     Launched,
     Looked,
     OutputFound,
     Refused,
+    Requested,
     RoundOpened,
     Submitted,
     Told,
     Vanished,
     Watched,
 )
-from parallel_train.core.facts import Attempt, NotStarted, Round, verdict
+from parallel_train.core.facts import Attempt, NotStarted, Request, Round, verdict
 from parallel_train.core.situation import Situation, load, rebuild, refresh
 from parallel_train.core.state import Running
 
@@ -29,7 +31,7 @@ from parallel_train.core.state import Running
 def apply(situation: Situation, event: Event) -> None:
     """Bring `situation` up to date in place."""
     affected = _record(situation, event)
-    if isinstance(event, Submitted):
+    if isinstance(event, Submitted | Requested | Joined):
         rebuild(situation)
     else:
         refresh(situation, affected)
@@ -52,6 +54,10 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
     match event:
         case Submitted():
             return _on_submitted(s, event)
+        case Requested(request):
+            _on_requested(s, request)
+        case Joined(tasks):
+            s.joined |= graph.closure(tasks & s.lines.keys(), {name: line.task.needs for name, line in s.lines.items()})
         case RoundOpened(round_, ours):
             return _on_round_opened(s, round_, ours)
         case Launched():
@@ -90,11 +96,33 @@ def _on_submitted(s: Situation, event: Submitted) -> Iterable[str]:
     load(s, event.tasks)
     withdrawn = {i for i in before - now if not isinstance(s.lines[i].state, Running)}
     selection = s.wishes.selection - withdrawn
-    if before and before <= s.wishes.selection:
+    s.joined -= withdrawn
+    if s.wishes.everything or (before and before <= s.wishes.selection):
         selection |= now  # a run of the whole file follows it
     needs = {name: line.task.needs for name, line in s.lines.items()}
     s.wishes = replace(s.wishes, selection=frozenset(graph.closure(selection, needs)))
     return ()
+
+
+def _on_requested(s: Situation, request: Request) -> None:
+    """The highest number on a subject holds, in whichever order they are read."""
+    s.heard = max(s.heard, request.number)
+    if request.kind in {"pause", "resume"} and not request.tasks:
+        s.pause = _newer(s.pause, request)
+    for line in (s.lines[name] for name in request.tasks if name in s.lines):
+        match request.kind:
+            case "cancel":
+                line.cancel = _newer(line.cancel, request)
+            case "pause" | "resume":
+                line.hold = _newer(line.hold, request)
+            case "priority":
+                line.urgency = _newer(line.urgency, request)
+            case _:  # retry and add: their rounds and submissions are records of their own
+                pass
+
+
+def _newer(known: Request | None, request: Request) -> Request:
+    return known if known is not None and known.number > request.number else request
 
 
 def _on_round_opened(s: Situation, opened: Round, ours: bool) -> Iterable[str]:

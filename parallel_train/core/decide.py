@@ -9,7 +9,7 @@ from parallel_train.core import policy
 from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, Reclaim, Stop, Watch
 from parallel_train.core.facts import Claim
 from parallel_train.core.situation import Key, Situation
-from parallel_train.core.state import Ended, Line, Running, State, Waiting
+from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
 
 STOP, KILL = 2, 3  # what the second and third Ctrl-C ask for; the first starts nothing more
 
@@ -21,11 +21,12 @@ def decide(s: Situation, now: float) -> list[Decision]:
     if s.stopping >= STOP:
         level = min(s.stopping, KILL)
         decisions += [Stop(t, n, kill=level == KILL) for t, n in s.mine if s.told.get((t, n), 0) < level]
+    decisions += [Stop(t, n, kill=False) for t, n in s.mine if s.lines[t].is_cancelled and (t, n) not in s.told]
     if s.is_behind:
         return [*decisions, Look()]
     if not is_holding_back(s):
         decisions += islice(s.to_open.values(), policy.ROUNDS_AT_ONCE)
-        if now >= s.paused_until:
+        if now >= s.paused_until and not s.is_paused:
             decisions += _launches(s, now)
     if not decisions:
         decisions += _leave(s)
@@ -33,8 +34,12 @@ def decide(s: Situation, now: float) -> list[Decision]:
 
 
 def is_holding_back(s: Situation) -> bool:
-    """Whether nothing more is started: told to leave, or a failure under --fail-fast."""
-    return bool(s.stopping) or (s.wishes.fail_fast and s.failures > 0)
+    """Whether nothing more is started: told to leave, or as many failures as are allowed."""
+    return bool(s.stopping) or has_too_many_failures(s)
+
+
+def has_too_many_failures(s: Situation) -> bool:
+    return 0 < s.wishes.max_failures <= s.failures
 
 
 def wake_at(s: Situation, now: float) -> float | None:
@@ -99,7 +104,9 @@ def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
         need = s.lines[name]
         deciding = need.state.attempt if isinstance(need.state, Ended) else 0
         needs[name] = NeedSeen(need.round, deciding, need.next_attempt - 1)
-    return Launch(line.task, line.next_attempt, line.round, needs, tuple(slots), line.aside_due)
+    return Launch(
+        line.task, line.next_attempt, line.round, needs, tuple(slots), line.aside_due, s.heard, line.asked_round
+    )
 
 
 def _leave(s: Situation) -> list[Decision]:
@@ -110,15 +117,19 @@ def _leave(s: Situation) -> list[Decision]:
         return [Leave(s.exit_code)]
     if is_holding_back(s) or not s.open:
         return [Leave(exit_code(s))]
-    if _is_stuck(s):
-        return [Leave(1, stuck=tuple(sorted(s.open)))]
-    return []
+    if s.is_paused or not _is_stuck(s):
+        return []
+    is_held = any(_waits_for_canary(s.lines[name].state) for name in s.open)
+    return [Leave(exit_code(s), stuck=() if is_held else tuple(sorted(s.open)))]
 
 
 def exit_code(s: Situation) -> int:
-    """0 where every selected task is satisfied, else 1."""
-    done = s.counts["succeeded"] + s.counts["skipped"]
-    return 0 if not s.open and done == s.counts.total() else 1
+    """0 where every task of the selection is satisfied, else 1."""
+    if s.open & s.wishes.selection:
+        return 1
+    if s.wishes.ignore_failures:
+        return 0
+    return 0 if all(is_satisfied(s.lines[name].state) for name in s.wishes.selection) else 1
 
 
 def _is_stuck(s: Situation) -> bool:
@@ -129,5 +140,9 @@ def _is_stuck(s: Situation) -> bool:
 
 
 def _can_move(state: State) -> bool:
-    """Whether something that runs now, here or elsewhere, will change it."""
-    return isinstance(state, Running) or (isinstance(state, Waiting) and state.why == "readers")
+    """Whether something that runs now, here or elsewhere, or a person will change it."""
+    return isinstance(state, Running) or (isinstance(state, Waiting) and state.why in {"readers", "paused"})
+
+
+def _waits_for_canary(state: State) -> bool:
+    return isinstance(state, Waiting) and state.why == "canary"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from parallel_train.core.facts import Claim, End, OutputState, Round
+from parallel_train.core.facts import Claim, End, OutputState, Request, Round
 from parallel_train.core.task import Task
 
 # ---- events ----
@@ -18,6 +18,20 @@ class Submitted:
 
     source: str
     tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A person asked for something."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A person added or retried these tasks while this worker lives: it takes them up beside its own."""
+
+    tasks: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +139,8 @@ class Warned:
 
 
 Event: TypeAlias = (
-    "Submitted | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished | Ended | OutputFound | Looked"
-    " | Interrupted | HungUp | Warned"
+    "Submitted | Requested | Joined | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished | Ended"
+    " | OutputFound | Looked | Interrupted | HungUp | Warned"
 )
 
 # ---- decisions ----
@@ -154,6 +168,8 @@ class Launch:
     needs: Mapping[str, NeedSeen]
     slots: tuple[str, ...]
     aside: int  # the round for which the old output is put aside first, 0: for none
+    heard: int = 0  # the last request that is known: its shim looks for newer ones
+    asked_round: int = 1  # see Line
 
 
 @dataclass(frozen=True, slots=True)

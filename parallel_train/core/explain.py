@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Literal, TypeAlias
 
-from parallel_train.core.facts import Attempt, Claim, End
+from parallel_train.core.differences import differences
+from parallel_train.core.facts import Claim, End, Request
 from parallel_train.core.facts import Why as RoundWhy
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Ended, Ending, Line, Running, Waiting, count
-from parallel_train.core.task import Json, Task, show
+from parallel_train.core.task import Task
 
 Verb = Literal["run", "skip", "wait", "abort"]
-
-_MOST_DIFFERENCES = 6
-_MOST_CHARACTERS = 40  # of one value
-_SECRET_ENDINGS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,22 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    pass
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A person holds it, or the whole queue."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class BehindCanary:
+    """Another task of its template runs first, or did not succeed."""
+
+    canary: str
+    ending: str  # "open" while it has not ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +145,7 @@ class Superseded:
 
 Cause: TypeAlias = (
     "FirstRun | AskedFor | FailedBefore | Changed | NeedChanged | OutputGone | GoesOn | DoneByUs"
-    " | OutputExists | Stale | Failed | Cancelled | NeedOpen | HasReaders | BackOff | RunsNow"
+    " | OutputExists | Stale | Failed | Cancelled | Paused | BehindCanary | NeedOpen | HasReaders | BackOff | RunsNow"
     " | NeedFailed | Superseded"
 )
 
@@ -162,6 +172,8 @@ def reason(situation: Situation, task: str, former: Task | None = None) -> Reaso
             return Reason("wait", _waits(situation, line, line.state))
         case Ended():
             return _ended(situation, line, line.state)
+        case _ if situation.is_paused and situation.pause is not None:
+            return Reason("wait", Paused(situation.pause))
         case _:
             return Reason("run", _starts(situation, line, former))
 
@@ -180,7 +192,7 @@ def _again(s: Situation, line: Line, why: RoundWhy, former: Task | None) -> Caus
         case "asked for":
             return AskedFor()
         case "failed before":
-            last = _last_started(line)
+            last = line.last_started
             return FailedBefore(last.end if last else None)
         case "changed":
             return Changed(differences(former, line.task) if former else ())
@@ -190,12 +202,8 @@ def _again(s: Situation, line: Line, why: RoundWhy, former: Task | None) -> Caus
             return OutputGone(line.task.output or "")
 
 
-def _last_started(line: Line) -> Attempt | None:
-    return next((a for a in reversed(line.attempts) if a.is_started), None)
-
-
 def _needs_made_again(s: Situation, line: Line) -> tuple[str, ...]:
-    last = _last_started(line)
+    last = line.last_started
     before: Mapping[str, int] = last.claim.needs if last else {}
     now = {name: s.lines[name].state for name in line.task.needs}
     return tuple(n for n, state in now.items() if isinstance(state, Ended) and before.get(n) != state.attempt)
@@ -205,6 +213,10 @@ def _waits(s: Situation, line: Line, state: Waiting) -> Cause:
     match state.why:
         case "readers":
             return HasReaders(state.on)
+        case "paused" if line.hold is not None:
+            return Paused(line.hold)
+        case "canary":
+            return BehindCanary(state.on[0], _ending(s.lines[state.on[0]]))
         case "back-off":
             end = line.tries[-1].end
             if end is not None:
@@ -225,8 +237,8 @@ def _ended(s: Situation, line: Line, state: Ended) -> Reason:
 def _stays(line: Line, state: Ended) -> Cause:
     end = next((a.end for a in line.attempts if a.number == state.attempt), None)
     match state.ending:
-        case "cancelled":
-            return Cancelled()
+        case "cancelled" if line.cancel is not None:
+            return Cancelled(line.cancel)
         case ending if state.stale:
             return Stale(ending, state.stale)
         case "failed" if end is not None:
@@ -240,54 +252,3 @@ def _stays(line: Line, state: Ended) -> Cause:
 def _ending(line: Line) -> str:
     state = line.state
     return ("stale" if state.stale else state.ending) if isinstance(state, Ended) else "open"
-
-
-# ---- two wordings of one task ----
-
-
-def differences(old: Task, new: Task) -> tuple[str, ...]:
-    """What changed from `old` to `new`, as short texts such as `params.lr: 0.1 -> 0.01`; at most seven."""
-    found = [*_in_mapping("params", old.params, new.params), *_in_command(old, new)]
-    found += _in_mapping("env", old.env, new.env)
-    for name in ("output", "cwd", "shell", "inputs", "needs"):
-        before, after = getattr(old, name), getattr(new, name)
-        if before != after:
-            found.append("needs: changed" if name == "needs" else f"{name}: {_text(before)} -> {_text(after)}")
-    more = len(found) - _MOST_DIFFERENCES
-    return (*found[:_MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else []))
-
-
-def _in_mapping(where: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[str]:
-    for name in dict.fromkeys((*old, *new)):
-        if name in old and name in new and _same(old[name], new[name]):
-            continue
-        if where == "env" and name.upper().endswith(_SECRET_ENDINGS):
-            yield f"env.{name}: changed"
-        elif name not in old:
-            yield f"{where}.{name}: added ({_text(new[name])})"
-        elif name not in new:
-            yield f"{where}.{name}: removed ({_text(old[name])})"
-        else:
-            yield f"{where}.{name}: {_text(old[name])} -> {_text(new[name])}"
-
-
-def _same(old: Json, new: Json) -> bool:
-    """As identities see it: 1, 1.0 and true are three values, and NaN is one."""
-    return json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
-
-
-def _in_command(old: Task, new: Task) -> Iterator[str]:
-    for place, (before, after) in enumerate(zip_longest(old.command, new.command), start=1):
-        if before is None:
-            yield f"command: word {place} added ({_text(after)})"
-        elif after is None:
-            yield f"command: word {place} removed ({_text(before)})"
-        elif before != after:
-            yield f"command: word {place}: {_text(before)} -> {_text(after)}"
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "none"
-    text = show(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"

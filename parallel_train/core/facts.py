@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 Why = Literal["asked for", "failed before", "changed", "a need changed", "output gone"]
 Verdict = Literal["succeeded", "failed", "free", "lost"]
 OutputState = Literal["none", "there", "missing", "empty", "not done"]
+Asking = Literal["cancel", "pause", "resume", "priority", "retry", "add"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,19 @@ class End:
     max_rss_kib: int = 0
     cpu_seconds: float = 0.0
     swept: int = 0  # processes of the task that had outlived it
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked of all workers. Of those on one subject the highest number holds."""
+
+    number: int
+    kind: Asking
+    # Whom it names: a task with its round (cancel, retry) or its priority. Nobody: the whole queue, or what was added.
+    tasks: Mapping[str, int] = field(default_factory=dict)
+    submission: int = 0  # what was added
+    by: str = ""  # user@host
+    at: str = ""  # ISO 8601 UTC
 
 
 @dataclass(frozen=True, slots=True)

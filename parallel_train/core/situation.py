@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from parallel_train.core.events import OpenRound
-from parallel_train.core.facts import Claim, Round, Why
+from parallel_train.core.facts import Claim, Request, Round, Why
 from parallel_train.core.slots import Pool
-from parallel_train.core.state import Ended, Line, Ready, Running, State, Waiting, derive
+from parallel_train.core.state import Around, Ended, Line, Ready, Running, State, Waiting, derive
 from parallel_train.core.task import Task
 
 Key = tuple[int, int, str]  # (-priority, number, id): the order in which ready tasks start
+Template = tuple[str, int]  # the task file, and which of its templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,10 @@ class Wishes:
     selection: frozenset[str] = frozenset()
     asked: tuple[tuple[str, int], ...] = ()  # -B, --no-skip-existing: with the old output aside
     repeat: frozenset[str] = frozenset()  # tasks that had failed when the run began, to be run once more
-    fail_fast: bool = False
+    max_failures: int = 0  # nothing more is started after so many failures; 0: whatever fails
+    ignore_failures: bool = False  # -i: a failed need counts as met, and the exit code is 0
+    canaries: Mapping[Template, str] = field(default_factory=dict)  # the task of each template that must succeed first
+    everything: bool = False  # whatever is submitted is worked on too
     at_once: int = 0  # -j; 0: as many as there are slots
 
 
@@ -37,13 +41,17 @@ class Situation:
     lines: dict[str, Line] = field(default_factory=dict)
     dependents: dict[str, list[str]] = field(default_factory=dict)
     named: dict[str, frozenset[str]] = field(default_factory=dict)  # task file -> the tasks it names now
+    joined: set[str] = field(default_factory=set)  # worked on beside the selection: added or retried by others
+    pause: Request | None = None  # the newest pause or resume of the whole queue
+    heard: int = 0  # the number of the newest request
     # Derived from the lines, so that deciding costs by the slots and not by the tasks:
     to_open: dict[str, OpenRound] = field(default_factory=dict)
     ready: list[Key] = field(default_factory=list)  # sorted
     ready_cpu: list[Key] = field(default_factory=list)  # the same for tasks that want no GPU
     delayed: list[tuple[float, str]] = field(default_factory=list)  # sorted (until, task)
-    open: set[str] = field(default_factory=set)  # selected tasks that have not ended for this run
-    counts: Counter[str] = field(default_factory=Counter)  # selected tasks by state name or ending
+    open: set[str] = field(default_factory=set)  # tasks worked on that have not ended for this run
+    counts: Counter[str] = field(default_factory=Counter)  # tasks worked on by state name or ending
+    followers: dict[str, list[str]] = field(default_factory=dict)  # canary -> the others of its template
     # What this process does and knows, no records:
     asked: dict[str, int] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)  # tasks whose round this run has opened already
@@ -51,7 +59,7 @@ class Situation:
     unwatched: dict[tuple[str, int], Claim] = field(default_factory=dict)
     vanished: dict[tuple[str, int], bool] = field(default_factory=dict)  # dead without an end -> by a reboot
     told: dict[tuple[str, int], int] = field(default_factory=dict)  # the level at which an attempt was stopped
-    failures: int = 0  # of selected tasks, as this run saw them happen
+    failures: int = 0  # of tasks worked on, as this run saw them happen
     stopping: int = 0
     exit_code: int = 0
     paused_until: float = 0.0
@@ -60,11 +68,21 @@ class Situation:
     def __post_init__(self) -> None:
         self.asked = dict(self.wishes.asked)
 
+    @property
+    def is_paused(self) -> bool:
+        return self.pause is not None and self.pause.kind == "pause"
+
+    def works_on(self, task: str) -> bool:
+        return task in self.wishes.selection or task in self.joined
+
+    def canary(self, task: Task) -> str:
+        return self.wishes.canaries.get((task.source, task.template), "")
+
     def readers(self, task: str) -> tuple[str, ...]:
         return tuple(d for d in self.dependents.get(task, ()) if isinstance(self.lines[d].state, Running))
 
     def running(self) -> Iterator[Line]:
-        """The selected lines that run now, on whichever worker."""
+        """The lines worked on that run now, on whichever worker."""
         return (self.lines[i] for i in self.open if isinstance(self.lines[i].state, Running))
 
 
@@ -75,9 +93,16 @@ def rebuild(s: Situation) -> None:
     for line in s.lines.values():
         is_live = line.launching or (line.attempts and line.attempts[-1].end is None)
         line.state = Running(line.next_attempt) if is_live else Waiting()
+    s.followers.clear()
     for name in _needs_first(s):
-        _derive(s, s.lines[name])
-        _file(s, s.lines[name], add=True)
+        line = s.lines[name]
+        canary = s.canary(line.task)
+        if canary and canary != name:
+            s.followers.setdefault(canary, []).append(name)
+        _derive(s, line)
+        _file(s, line, add=True)
+    for followers in s.followers.values():  # a canary may be derived later than they
+        refresh(s, followers)
 
 
 def load(situation: Situation, tasks: Iterable[Task]) -> None:
@@ -103,7 +128,9 @@ def begin(s: Situation, wishes: Wishes) -> None:
 
 def _derive(s: Situation, line: Line) -> None:
     name = line.task.id
-    line.state = derive(line, s.lines, s.to_open, s.readers(name))
+    canary = s.canary(line.task)
+    around = Around(s.lines, s.to_open, s.readers(name), s.wishes.ignore_failures, canary if canary in s.lines else "")
+    line.state = derive(line, around)
     wish = _wish(s, line)
     if wish is None:
         s.to_open.pop(name, None)
@@ -123,7 +150,7 @@ def refresh(s: Situation, tasks: Iterable[str]) -> None:
             _derive(s, line)
             _file(s, line, add=True)
             if name_of(line.state) == "failed" and isinstance(before[0], Running):
-                s.failures += name in s.wishes.selection
+                s.failures += s.works_on(name)
             if before != (line.state, name in s.to_open):
                 following.update(dict.fromkeys(_affected(s, line, was_running=isinstance(before[0], Running))))
         wave = following
@@ -138,6 +165,7 @@ def _affected(s: Situation, line: Line, *, was_running: bool) -> Iterator[str]:
         if has_closed and isinstance(state, Waiting) and state.why == "needs" and name not in state.on:
             continue  # it waits for another need still
         yield dependent
+    yield from s.followers.get(name, ())
     if was_running != isinstance(line.state, Running):
         yield from (need for need in line.task.needs if s.lines[need].is_aside_due)
 
@@ -166,7 +194,7 @@ def _wish(s: Situation, line: Line) -> OpenRound | None:
 
 def _why_again(s: Situation, line: Line) -> Why | None:
     name = line.task.id
-    if name not in s.wishes.selection or name in s.opened or isinstance(line.state, Running):
+    if not s.works_on(name) or name in s.opened or isinstance(line.state, Running):
         return None
     if s.asked.get(name, 0) > line.round:
         return "asked for"
@@ -188,7 +216,7 @@ def name_of(state: State) -> str:
 def _file(s: Situation, line: Line, *, add: bool) -> None:
     """Enter `line` into the derived lists that its state puts it in, or take it out of them."""
     task, state = line.task, line.state
-    if task.id not in s.wishes.selection:
+    if not s.works_on(task.id):
         return
     s.counts[name_of(state)] += 1 if add else -1
     if add:
@@ -198,7 +226,7 @@ def _file(s: Situation, line: Line, *, add: bool) -> None:
             s.open.add(task.id)
     if task.id in s.to_open:
         return
-    key = (-task.priority, task.number, task.id)
+    key = (-line.priority, task.number, task.id)
     match state:
         case Ready():
             _put(s.ready if task.gpus else s.ready_cpu, key, add=add)

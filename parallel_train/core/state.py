@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from parallel_train.core import policy
-from parallel_train.core.facts import Attempt, OutputState, Round, Verdict, Why, verdict
+from parallel_train.core.facts import Attempt, OutputState, Request, Round, Verdict, Why, verdict
 from parallel_train.core.task import Task
 
 Ending = Literal["succeeded", "failed", "cancelled", "aborted", "skipped"]
@@ -15,10 +15,12 @@ Ending = Literal["succeeded", "failed", "cancelled", "aborted", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not ready: for a need that has not ended, for dependents that still read the old output, or for a time."""
+    """Not ready: for a need, for dependents that still read the old output, for a time, for a person, or for the
+    success of the one task of its template that runs first.
+    """
 
     on: tuple[str, ...] = ()
-    why: Literal["needs", "readers", "back-off"] = "needs"
+    why: Literal["needs", "readers", "back-off", "paused", "canary"] = "needs"
     until: float = 0.0  # monotonic seconds, for a back-off
 
 
@@ -62,6 +64,9 @@ class Line:
     attempts: tuple[Attempt, ...] = ()
     output: OutputState = "missing"
     changed_since: tuple[str, ...] = ()  # no part of the identity, but not as when the output was made: a script
+    cancel: Request | None = None
+    hold: Request | None = None  # the newest pause or resume
+    urgency: Request | None = None
     launching: int = 0  # the attempt a shim was asked for, until it claims
     state: State = Waiting()
 
@@ -70,10 +75,39 @@ class Line:
         return self.rounds[-1].number if self.rounds else 1
 
     @property
+    def priority(self) -> int:
+        return self.urgency.tasks[self.task.id] if self.urgency else self.task.priority
+
+    @property
+    def is_paused(self) -> bool:
+        return self.hold is not None and self.hold.kind == "pause"
+
+    @property
+    def asked_round(self) -> int:
+        """The newest round that a person asked for, else the first: a cancel of it or of a later one holds."""
+        return max((r.number for r in self.rounds if r.why == "asked for"), default=1)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """A cancel holds for its round, unless that succeeded first, and for later ones that no person asked for."""
+        if self.cancel is None:
+            return False
+        number = self.cancel.tasks[self.task.id]
+        if number < self.asked_round:
+            return False
+        ends = [a.end for a in self.attempts if a.claim.round == number and a.end is not None]
+        return not any(verdict(end) == "succeeded" for end in ends)
+
+    @property
     def tries(self) -> tuple[Attempt, ...]:
         """The started attempts of the newest round."""
         number = self.round
         return tuple(a for a in self.attempts if a.is_started and a.claim.round == number)
+
+    @property
+    def last_started(self) -> Attempt | None:
+        """Of whichever round."""
+        return next((a for a in reversed(self.attempts) if a.is_started), None)
 
     @property
     def next_attempt(self) -> int:
@@ -120,31 +154,55 @@ def count(line: Line, wanted: Verdict) -> int:
     return sum(1 for a in line.tries if a.end is not None and verdict(a.end) == wanted)
 
 
-def derive(line: Line, lines: Mapping[str, Line], to_open: Mapping[str, object], readers: tuple[str, ...]) -> State:
-    """The state of `line`, from its records and those of its needs in `lines`.
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the state of a task hangs on besides its own records."""
 
-    `to_open` holds the tasks whose next round this run is about to open: what depends on them waits.
-    `readers` are its dependents that run at present.
-    """
+    lines: Mapping[str, Line]  # of its needs and of its canary
+    to_open: Mapping[str, object]  # tasks whose next round this run is about to open: what depends on them waits
+    readers: tuple[str, ...] = ()  # its dependents that run at present
+    ignore_failures: bool = False  # a failed need counts as met
+    canary: str = ""  # the task of its template that must succeed first
+
+
+def derive(line: Line, around: Around) -> State:
+    """The state of `line`, from its records and what is around it."""
     if line.launching:
         return Running(line.launching, claimed=False)
     if line.attempts and line.attempts[-1].end is None:
         return Running(line.attempts[-1].number)
+    if line.is_cancelled:
+        return Ended("cancelled", line.deciding.number if line.deciding else 0)
+    lines = around.lines
     needs = line.task.needs
     for name in reversed(needs):  # the last one is likely to be open longest: one look is enough for most events
-        if name in to_open or not isinstance(lines[name].state, Ended):
+        if name in around.to_open or not isinstance(lines[name].state, Ended):
             return Waiting((name,))
     for name in needs:
-        if not _is_satisfied(lines[name].state):
+        if not _is_met(lines[name].state, around):
             return Ended("aborted", because=name)
     found = _from_own_history(line, {name: _attempt(lines[name].state) for name in needs})
-    if isinstance(found, Ready) and readers and line.is_aside_due:
-        return Waiting(readers, "readers")
-    return found
+    return found if isinstance(found, Ended) else _held(line, around) or found
 
 
-def _is_satisfied(state: State) -> bool:
+def _held(line: Line, around: Around) -> Waiting | None:
+    """What keeps a task from being started that is due by its own history."""
+    if line.is_paused:
+        return Waiting(why="paused")
+    if around.canary not in {"", line.task.id} and not is_satisfied(around.lines[around.canary].state):
+        return Waiting((around.canary,), "canary")
+    if around.readers and line.is_aside_due:
+        return Waiting(around.readers, "readers")
+    return None
+
+
+def is_satisfied(state: State) -> bool:
     return isinstance(state, Ended) and state.is_satisfied
+
+
+def _is_met(state: State, around: Around) -> bool:
+    is_ignored = around.ignore_failures and isinstance(state, Ended) and state.ending == "failed" and not state.stale
+    return is_ignored or is_satisfied(state)
 
 
 def _attempt(state: State) -> int:

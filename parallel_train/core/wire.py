@@ -14,6 +14,7 @@ from parallel_train.core.facts import (
     NotStarted,
     Outcome,
     Owner,
+    Request,
     Round,
     Signalled,
     TimedOut,
@@ -86,6 +87,14 @@ def round_of(data: Data) -> Round:
 
 def round_data(round_: Round) -> dict[str, Any]:
     return asdict(round_)
+
+
+def request_of(data: Data) -> Request:
+    return Request(**_known(Request, data))
+
+
+def request_data(request: Request) -> dict[str, Any]:
+    return asdict(request)
 
 
 def task_of(data: Data) -> Task:

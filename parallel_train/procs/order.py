@@ -50,12 +50,14 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
         "attempt": launch.attempt,
         "round": launch.round,
         "identity": task.identity,
+        "heard": launch.heard,
+        "asked_round": launch.asked_round,
         "needs": {name: [seen.round, seen.deciding, seen.last] for name, seen in launch.needs.items()},
         "slots": list(launch.slots),
         "gpus": [_spoken(device) for device in devices],
         "aside": launch.aside,
         "argv": command(task, around.late),
-        "cwd": str(around.project / fill(task.cwd, around.late)),
+        "cwd": str(around.project / fill(task.cwd, values(task, around.late))),
         "env": {
             **_for_attempt(launch, devices),
             **plain_environment(task, around),
@@ -70,8 +72,14 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
     }
 
 
+def values(task: Task, late: Mapping[str, str]) -> dict[str, str]:
+    """What is filled into the task's words: `{python}` was settled when it was submitted."""
+    return {**late, "python": task.python} if task.python else dict(late)
+
+
 def command(task: Task, late: Mapping[str, str]) -> list[str]:
     """The argument list to execute."""
+    late = values(task, late)
     if task.shell:
         quoted = {name: shlex.quote(value) for name, value in late.items()}
         return ["/bin/sh", "-c", fill(task.command[0], quoted)]
@@ -81,6 +89,7 @@ def command(task: Task, late: Mapping[str, str]) -> list[str]:
 def made_with(task: Task, project: Path, late: Mapping[str, str]) -> dict[str, str]:
     """What a result may hang on though it is no part of the task's identity: its script's content, the data root."""
     found = {}
+    late = values(task, late)
     if any(late_mark("data_root") in word for word in task.command):
         found["the data root"] = late["data_root"]
     script = script_of([fill(word, late) for word in task.command])
@@ -122,7 +131,8 @@ def environment(task: Task, around: Surroundings) -> dict[str, str]:
 
 def plain_environment(task: Task, around: Surroundings) -> dict[str, str]:
     """What a task gets from us and from its file, for people: the slot's part is known only at launch."""
-    return {**environment(task, around), **{name: fill(value, around.late) for name, value in task.env.items()}}
+    late = values(task, around.late)
+    return {**environment(task, around), **{name: fill(value, late) for name, value in task.env.items()}}
 
 
 def _for_attempt(launch: Launch, devices: Sequence[Device]) -> dict[str, str]:

@@ -63,6 +63,22 @@ def _lives(owner: Owner) -> bool | None:
     return True
 
 
+def stop(claim: Claim, *, kill: bool = False) -> bool:
+    """Tell the shim that owns `claim` to end its attempt; False where it does not live, or not here."""
+    descriptor = process.open_proven(claim.owner.pid, claim.owner.start) if _lives(claim.owner) else None
+    if descriptor is None:
+        return False
+    process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
+    os.close(descriptor)
+    return True
+
+
+def sweep(claim: Claim) -> None:
+    """Kill what a dead owner left running."""
+    if claim.cookie and claim.owner.boot == process.boot_id():
+        process.kill_carriers(claim.cookie)
+
+
 def check_kernel() -> None:
     """Raises UsageError where processes can't be held on to (pidfd_open came with Linux 5.3)."""
     try:
@@ -131,8 +147,7 @@ class LocalRunner:
             process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
 
     def sweep(self, claim: Claim) -> None:
-        if claim.cookie and claim.owner.boot == process.boot_id():
-            process.kill_carriers(claim.cookie)
+        sweep(claim)
 
     def wait(self, seconds: float | None) -> list[Event]:
         events, self._events = self._events, []

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any, Callable, Dict
 
-from parallel_train.procs import aside, child, locks, outputs, process, watch
+from parallel_train.procs import aside, asked, child, locks, outputs, process, watch
 from parallel_train.store import records
 
 # Trouble of the machine, not of the task: it passes, and costs the task nothing.
@@ -183,7 +183,9 @@ def _run(order: Order, held: list[int], log: int, err: int) -> dict[str, Any]:
         end.update({"outcome": {"not_started": text}} if error.errno in PASSING else {"outcome": {"exited": 126}})
         end["note"] = text
     else:
-        watched = watch.Watch(pid, order["timeout"], order["grace"], held)
+        watched = watch.Watch(
+            pid, order["timeout"], order["grace"], held, is_cancelled=lambda: asked.against(order) == "cancelled"
+        )
         watched.wait()
         end.update(watched.outcome())
     end.update(
@@ -205,7 +207,7 @@ def _disagreement(order: Order) -> str:
             return "a need runs again"
     if not records.exists(os.path.join(order["queue"], "workers", order["worker"])):
         return "its worker left"
-    return ""
+    return asked.against(order)
 
 
 def _prepare_output(order: Order) -> None:

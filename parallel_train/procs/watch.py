@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, Callable
 
 from parallel_train.procs import locks, process
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
+LOOK = 10.0  # seconds between two looks whether a person cancelled it: on this machine a signal says so at once
 TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -21,15 +22,19 @@ LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 class Watch:
     """One running command, from its start until nothing of it is left."""
 
-    def __init__(self, pid: int, timeout: float | None, grace: float, held: list[int]) -> None:
+    def __init__(
+        self, pid: int, timeout: float | None, grace: float, held: list[int], *, is_cancelled: Callable[[], bool]
+    ) -> None:
         self.pid = pid
         self.grace = grace  # seconds between INT, TERM and KILL
         self.held = held
+        self.is_cancelled = is_cancelled
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.stopped = ""
         self.rung = 0  # of LADDER, the next to send
         self.next_rung = 0.0
         self.next_touch = time.monotonic() + TOUCH
+        self.next_look = time.monotonic() + LOOK
         self.status: int | None = None
         self.usage: Any = None
         self.swept = 0
@@ -66,13 +71,13 @@ class Watch:
         until = [self.next_touch]
         if self.stopped:
             until.append(self.next_rung)
-        elif self.deadline is not None:
-            until.append(self.deadline)
+        else:
+            until += [self.next_look, *([] if self.deadline is None else [self.deadline])]
         return max(0.0, min(until) - now)
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGTERM and not self.stopped:
-            self._stop("worker")
+            self._stop("cancel" if self._was_cancelled() else "worker")
         elif number == signal.SIGQUIT:
             self.stopped = self.stopped or "worker"
             self.rung = LADDER.index(signal.SIGKILL)
@@ -88,6 +93,16 @@ class Watch:
                 self._climb()
         elif self.deadline is not None and now >= self.deadline:
             self._stop("timeout")
+        elif now >= self.next_look:
+            self.next_look = now + LOOK
+            if self._was_cancelled():
+                self._stop("cancel")
+
+    def _was_cancelled(self) -> bool:
+        try:
+            return self.is_cancelled()
+        except OSError:
+            return False  # can't be seen now
 
     def _stop(self, why: str) -> None:
         self.stopped = why

@@ -18,6 +18,7 @@ from parallel_train.core.events import (
     Ended,
     Event,
     HungUp,
+    Joined,
     Launched,
     Looked,
     OutputFound,
@@ -108,6 +109,7 @@ class ConsoleReporter:
     def begin(self, situation: Situation) -> None:
         """Say what is to do, what is skipped and what runs already."""
         self.narrator.named.update(situation.named)
+        self.narrator.heard = situation.heard
         self._status_due = self._moment().now + self.setup.check_interval
         for said in summary.opening(situation):
             self._say(said, lasting=True)
@@ -189,7 +191,7 @@ class ConsoleReporter:
         return Moment(self.setup.clock.monotonic(), self.setup.wall())
 
 
-def noted_fields(event: Event) -> dict[str, Any] | None:
+def noted_fields(event: Event) -> dict[str, Any] | None:  # noqa: PLR0911  one shape per event
     """What the journal keeps of an event; None: nothing. Never a command, an environment or a param."""
     match event:
         case Claimed(claim):
@@ -201,6 +203,8 @@ def noted_fields(event: Event) -> dict[str, Any] | None:
             return {"task": round_.task, "round": round_.number, "why": round_.why, "ours": ours}
         case Submitted(source, tasks):
             return {"source": source, "tasks": len(tasks)}
+        case Joined(tasks):
+            return {"tasks": len(tasks)}
         case OutputFound() | Looked() | Watched() | Launched():
             return None
         case _:

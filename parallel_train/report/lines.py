@@ -13,11 +13,12 @@ from parallel_train.core.events import (
     HungUp,
     Interrupted,
     Refused,
+    Requested,
     RoundOpened,
     Submitted,
     Warned,
 )
-from parallel_train.core.facts import Claim, End, verdict
+from parallel_train.core.facts import Claim, End, Request, verdict
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended as EndedState
 from parallel_train.core.state import Line, Waiting
@@ -42,6 +43,7 @@ class Narrator:
     busy: set[str] = field(default_factory=set)  # slots of which it was said
     rounds: int = 0
     named: dict[str, frozenset[str]] = field(default_factory=dict)
+    heard: int = 0  # the last request of which it was said
     warned: str = ""  # the last warning: one that comes each second is said once
 
     def tell(  # noqa: PLR0911  one case per event, no logic of its own
@@ -59,6 +61,9 @@ class Narrator:
                 return self._round(event, s)
             case Submitted():
                 return self._submitted(event)
+            case Requested(request) if request.number > self.heard:
+                self.heard = request.number
+                return requested(request, s)
             case Warned(text):
                 return self._warn(text)
             case _:
@@ -90,6 +95,8 @@ class Narrator:
             case "succeeded":
                 time_ = f"  Time: {words.clock(end.seconds)}"
                 return Said(f"✓ {where} Task completed: {name}", "good", (time_,))
+            case "free" if line.is_cancelled:
+                return Said(f"{where} Task cancelled: {name} ({words.end(end, line.task)})", "note")
             case "free":
                 return Said(f"{where} Task stopped: {name} ({words.end(end, line.task)}); it costs no attempt", "note")
             case found:
@@ -173,6 +180,26 @@ def adopted(claim: Claim, line: Line, s: Situation) -> Said:
     whose = "Still running from before" if is_ours else f"Running for {_other(claim)}"
     since = claim.at.replace("T", " ").replace("Z", " UTC")
     return Said(f"[{where}] {whose}: {name} (attempt {claim.attempt}, since {since})", "note")
+
+
+def requested(request: Request, s: Situation) -> Said | None:
+    """A person asked this from elsewhere."""
+    who = words.asked(request)
+    named = [name for name in request.tasks if name in s.lines]
+    if request.tasks and not named:
+        return None  # others' tasks
+    which = words.names(named, s)
+    match request.kind:
+        case "pause" | "resume" if not request.tasks:
+            what = "Paused: nothing new is started" if request.kind == "pause" else "Resumed"
+            return Said(f"{what} ({who.strip()})", "note")
+        case "priority":
+            return Said(f"Priority {request.tasks[named[0]]}: {which} ({who.strip()})", "note")
+        case "add":
+            return Said(f"Tasks were added ({who.strip()})", "note")
+        case kind:
+            done = {"cancel": "Cancelled", "pause": "Paused", "resume": "Resumed", "retry": "To run again"}[kind]
+            return Said(f"{done}: {which} ({who.strip()})", "note")
 
 
 def _other(claim: Claim) -> str:

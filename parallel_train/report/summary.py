@@ -11,7 +11,7 @@ from parallel_train.core.state import Ended, Line
 from parallel_train.report import words
 from parallel_train.report.lines import MOST_LISTED, adopted
 from parallel_train.report.memory import Memory, Said, live_claim
-from parallel_train.report.view import counts
+from parallel_train.report.view import counts, notice
 
 
 def opening(s: Situation) -> list[Said]:
@@ -39,14 +39,15 @@ def closing(s: Situation, memory: Memory, exit_code: int, now: float) -> list[Sa
     number = words.plural(s.counts.total(), "task")
     every = ", ".join(f"{n} {name}" for name, n in counts(s))
     said = [Said(f"{number} in {words.clock(now - memory.since)}: {every or 'none'}")]
-    failed = [line for line in _selected(s) if _is(line, "failed")]
-    others = [line for line in _selected(s) if _is(line, "aborted") or _is(line, "stale")]
+    failed = [line for line in _selected(s) if name_of(line.state) == "failed"]
+    others = [line for line in _selected(s) if name_of(line.state) in {"aborted", "stale", "cancelled"}]
     if failed:
         said.append(Said("Failed:", "bad", tuple(_listed(failed, lambda line: _failed(line, s)))))
     if others:
         said.append(Said("Not run:", "note", tuple(_listed(others, lambda line: _not_run(line, s)))))
     if s.open:
-        said.append(Said(f"Not ended: {words.plural(len(s.open), 'task')}", "note"))
+        why = notice(s, now)
+        said.append(Said(f"Not ended: {words.plural(len(s.open), 'task')}" + (f". {why}" if why else ""), "note"))
     steps = list(_next_steps(s, exit_code, has_failed=bool(failed)))
     return [*said, *([Said("Next:", more=tuple(steps))] if steps else [])]
 
@@ -77,12 +78,8 @@ def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[s
 
 
 def _selected(s: Situation) -> list[Line]:
-    found = (s.lines[name] for name in s.wishes.selection if name in s.lines)
+    found = (s.lines[name] for name in s.wishes.selection | s.joined if name in s.lines)
     return sorted(found, key=lambda line: (line.task.number, line.task.name))
-
-
-def _is(line: Line, word: str) -> bool:
-    return name_of(line.state) == word
 
 
 def _number(line: Line) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from parallel_train.core.decide import KILL, STOP, is_holding_back
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Slot
+from parallel_train.core.state import is_satisfied
 from parallel_train.report import words
 from parallel_train.report.memory import Memory, Said
 
-_ORDER = ("running", "ready", "waiting", "succeeded", "skipped", "failed", "stale", "aborted", "cancelled")
+ORDER = ("running", "ready", "waiting", "succeeded", "skipped", "failed", "stale", "aborted", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +65,43 @@ def done(s: Situation) -> int:
 
 def counts(s: Situation) -> tuple[tuple[str, int], ...]:
     """Selected tasks by state or ending, those that live first."""
-    return tuple((name, s.counts[name]) for name in _ORDER if s.counts[name] > 0)
+    return tuple((name, s.counts[name]) for name in ORDER if s.counts[name] > 0)
 
 
 def notice(s: Situation, now: float) -> str:
-    """Why nothing more starts, where that is so."""
+    """Why nothing more starts, or not everything, where that is so."""
+    if s.stopping:
+        return _leaving(s)
+    if is_holding_back(s):
+        number = "A task failed" if s.failures == 1 else words.plural(s.failures, "failure")
+        return f"{number}: nothing more is started"
+    if s.is_paused and s.pause is not None:
+        return f"Paused{words.asked(s.pause)}: nothing is started; parallel-train resume goes on"
+    if s.paused_until > now:
+        return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
+    return _behind_canaries(s)
+
+
+def _leaving(s: Situation) -> str:
     running = words.plural(len(s.mine), "task")
     if s.stopping >= KILL:
         return f"Killing {running}"
     if s.stopping >= STOP:
         return f"Stopping {running}; Ctrl-C again kills them"
-    if s.stopping:
-        return f"Draining: {running} left; Ctrl-C again stops them"
-    if is_holding_back(s):
-        return "A task failed: nothing more is started"
-    if s.paused_until > now:
-        return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
-    return ""
+    return f"Draining: {running} left; Ctrl-C again stops them"
+
+
+def _behind_canaries(s: Situation) -> str:
+    """What is held back for the tasks that run first of their templates."""
+    unproven = [name for name in s.followers if not is_satisfied(s.lines[name].state)]
+    if not unproven:
+        return ""
+    held = sum(len(s.followers[name]) for name in unproven)
+    ended = [name for name in unproven if name not in s.open]
+    rest = f"{words.plural(held, 'task')} {'is' if held == 1 else 'are'} held back"
+    if ended:
+        return f"{words.names(ended, s)} did not succeed, and was to run first: {rest}"
+    return f"{words.names(unproven, s)} {'runs' if len(unproven) == 1 else 'run'} first: {rest} until then"
 
 
 def _rows(s: Situation, memory: Memory, now: float) -> Iterator[Row]:

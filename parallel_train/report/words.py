@@ -9,7 +9,7 @@ from itertools import groupby
 
 from parallel_train.core import explain, policy
 from parallel_train.core.explain import Reason
-from parallel_train.core.facts import End, Exited, Lost, NotStarted, Outcome, Signalled, TimedOut, verdict
+from parallel_train.core.facts import End, Exited, Lost, NotStarted, Outcome, Request, Signalled, TimedOut, verdict
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Task
 
@@ -20,12 +20,14 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
+_STRAY = re.compile("[\ud800-\udfff]")  # how Python holds a byte that is no UTF-8
 _SPACE = re.compile(r"[\t\n\r]+")
 
 
 def clean(text: str) -> str:
-    """`text` on one line, without anything that a terminal would obey."""
-    return _ESCAPES.sub("", _SPACE.sub(" ", text))
+    """`text` on one line, without anything that a terminal would obey; a byte that is no text as its number."""
+    plain = _ESCAPES.sub("", _SPACE.sub(" ", text))
+    return plain if plain.isascii() else _STRAY.sub(lambda byte: f"\\x{ord(byte[0]) & 0xFF:02x}", plain)
 
 
 def name(task: Task) -> str:
@@ -159,7 +161,7 @@ def _runs(why: explain.Cause, s: Situation) -> str:  # noqa: PLR0911  one senten
             return "first run"
 
 
-def _waits(why: explain.Cause, s: Situation, now: float | None) -> str:
+def _waits(why: explain.Cause, s: Situation, now: float | None) -> str:  # noqa: PLR0911  one sentence per cause
     match why:
         case explain.NeedOpen(need, others):
             return f"waits for {names([need], s)}" + (f" and {others} more" if others else "")
@@ -168,6 +170,13 @@ def _waits(why: explain.Cause, s: Situation, now: float | None) -> str:
         case explain.BackOff(until, retry, retries, ended):
             when = "" if now is None else f" in {span(max(0.0, until - now))}"
             return f"{end(ended)}; retry {retry} of {retries}{when}"
+        case explain.Paused(request):
+            what = "this task" if request.tasks else "the queue"
+            go_on = f" {name(s.lines[next(iter(request.tasks))].task)}" if len(request.tasks) == 1 else ""
+            return f"{what} is paused{asked(request)}: parallel-train resume{go_on}"
+        case explain.BehindCanary(canary, ending):
+            which = names([canary], s)
+            return f"waits for {which}, which runs first" if ending == "open" else f"{which}, which ran first, {ending}"
         case explain.RunsNow(_, claim) if claim is not None:
             where = f"{slot(claim.gpus)} of {clean(claim.owner.host)}"
             return f"runs now: attempt {claim.attempt} on {where}, by worker {clean(claim.owner.worker)}"
@@ -177,7 +186,7 @@ def _waits(why: explain.Cause, s: Situation, now: float | None) -> str:
             return "waits"
 
 
-def _stays(why: explain.Cause, s: Situation) -> str:  # noqa: PLR0911  one sentence per cause
+def _stays(why: explain.Cause, s: Situation) -> str:  # noqa: C901, PLR0911  one sentence per cause
     match why:
         case explain.DoneByUs(ended, changed):
             when = f", {ended.ended[:16].replace('T', ' ')} UTC" if ended.ended else ""
@@ -195,8 +204,10 @@ def _stays(why: explain.Cause, s: Situation) -> str:  # noqa: PLR0911  one sente
             return f"needs {names([need], s)}, which {_ENDED.get(ending, f'was {ending}')}"
         case explain.Superseded():
             return "superseded: its newest round is for another wording"
+        case explain.Cancelled(request):
+            return f"cancelled{asked(request)}"
         case _:
-            return "cancelled by a person"
+            return "ended"
 
 
 _ENDED = {"failed": "failed", "stale": "would have to run again first"}
@@ -207,6 +218,12 @@ _SINCE = {
     "a need changed": "a need changed since",
     "output gone": "its output is gone",
 }
+
+
+def asked(request: Request) -> str:
+    """Who asked for it, and when: ` by anna@gpu1, 2026-01-02 03:04 UTC`."""
+    who = f" by {clean(request.by)}" if request.by else ""
+    return who + (f", {request.at[:16].replace('T', ' ')} UTC" if request.at else "")
 
 
 def names(tasks: Sequence[str], s: Situation, most: int = 3) -> str:

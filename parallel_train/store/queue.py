@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, Event, RoundOpened, Submitted, Warned
-from parallel_train.core.facts import Claim, End, Lost, Owner, Round
+from parallel_train.core.events import Claimed, Ended, Event, Joined, Requested, RoundOpened, Submitted, Warned
+from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records, submissions
 
 NAME = ".parallel-train"
-KINDS = ("tasks", "rounds", "claims", "ends", "workers", "journal", "aside")
+KINDS = ("tasks", "rounds", "claims", "ends", "requests", "workers", "journal", "aside")
 _ABOUT = """This folder is parallel-train's queue for the project above it.
 
 tasks/    the tasks that were asked for      rounds/  why a task runs again
 claims/   who runs which attempt             ends/    how each attempt ended
-workers/  who works here now                 journal/ what was said, for people
-aside/    old outputs, moved out of the way, never deleted
+requests/ what people asked for              workers/ who works here now
+journal/  what was said, for people          aside/   old outputs, moved out of the way, never deleted
 
 Records are written once and never changed. Deleting this folder forgets what is done and what runs.
 """
@@ -55,8 +55,10 @@ class DiskQueue:
     owner: Owner
     is_alive: Callable[[Owner], bool | None]
     interest: frozenset[str] | None = None  # only these tasks' records are read
-    source: str = ""  # whose submissions are followed: those newer than `submission`, which the caller knows
-    submission: int = 0
+    sources: set[str] = field(default_factory=set)  # whose submissions are followed; with `everything` all are:
+    everything: bool = False
+    submission: int = 0  # those newer than this one, which the caller knows
+    request: int = 0  # what is added or retried by later requests than this one joins
     survey: Callable[[Sequence[Task]], list[Event]] = lambda _: []  # what stands at the outputs of added tasks
     about: dict[str, Any] = field(default_factory=dict)  # what others are told of this worker
     _seen: dict[str, set[str]] = field(default_factory=dict)
@@ -69,7 +71,7 @@ class DiskQueue:
             records.publish(str(path), [{"owner": wire.owner_data(self.owner), **self.about}], durable=False)
         except OSError as error:
             raise UsageError(f"can't write to the queue folder {self.folder}: {error.strerror}") from error
-        for owner, name in self._workers():
+        for owner, name, _ in self._workers():
             if self.is_alive(owner) is False:
                 (self.folder / "workers" / name).unlink(missing_ok=True)
 
@@ -81,15 +83,20 @@ class DiskQueue:
 
     def others(self) -> Iterator[Owner]:
         """The other workers that live, as far as can be seen from here."""
-        for owner, _ in self._workers():
-            if owner.worker != self.owner.worker and self.is_alive(owner) is not False:
-                yield owner
+        return (owner for owner, _ in self.company())
 
-    def _workers(self) -> Iterator[tuple[Owner, str]]:
+    def company(self) -> Iterator[tuple[Owner, Mapping[str, Any]]]:
+        """The same, with what each says about itself."""
+        for owner, _, about in self._workers():
+            if owner.worker != self.owner.worker and self.is_alive(owner) is not False:
+                yield owner, about
+
+    def _workers(self) -> Iterator[tuple[Owner, str, Mapping[str, Any]]]:
         for name in _list(self.folder / "workers"):
             path = str(self.folder / "workers" / name)
             try:
-                yield wire.owner_of(records.read_one(path)["owner"]), name
+                data = records.read_one(path)
+                yield wire.owner_of(data["owner"]), name, data
             except records.NewerVersionError as error:
                 raise UsageError(f"{path}: {error}") from error
             except (OSError, records.DamagedError, KeyError, TypeError, ValueError):
@@ -98,8 +105,9 @@ class DiskQueue:
     # ---- what happened ----
 
     def changes(self, now: float) -> list[Event]:
+        events = self.requests(now)
         submitted = self._new("tasks")
-        events: list[Event] = [*self._submitted(submitted)]
+        events += self._submitted(submitted)
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
         new = {"tasks": submitted, **{kind: self._new(kind) for kind in ("ends", "claims", "rounds")}}
         for name in self._in_order(new["rounds"]):
@@ -117,6 +125,40 @@ class DiskQueue:
         for kind, names in new.items():  # only now: after an error everything is read again
             self._seen[kind] |= names
         return events
+
+    def requests(self, now: float) -> list[Event]:
+        names = self._new("requests")
+        self._seen["requests"] |= names
+        events: list[Event] = []
+        joined: set[str] = set()
+        for name in sorted((name for name in names if name.isdigit()), key=int):
+            told = self._told("requests", name, lambda data: Requested(wire.request_of(data)))
+            events += told
+            joined.update(*(self._joining(event.request) for event in told if isinstance(event, Requested)))
+        return [*events, *self._taken_up(frozenset(joined), now)] if joined else events
+
+    def _joining(self, request: Request) -> Iterable[str]:
+        """The tasks that a worker takes up because of `request`."""
+        if not (self.sources or self.everything) or request.number <= self.request:
+            return ()
+        self.request = request.number
+        if request.kind == "retry":
+            return request.tasks
+        if request.kind == "add":
+            known = submissions.read_all(self.folder / "tasks")
+            return [task.id for s in known if s.number == request.submission for task in s.tasks]
+        return ()
+
+    def _taken_up(self, joined: frozenset[str], now: float) -> Iterator[Event]:
+        """Whatever there is about tasks that were added or retried, of other task files too."""
+        for submission in submissions.newest(submissions.read_all(self.folder / "tasks")).values():
+            if submission.source in self.sources or all(task.id not in joined for task in submission.tasks):
+                continue
+            self.sources.add(submission.source)
+            if submission.number <= self.submission:
+                yield from self._told_of(submission)
+        yield from self.changes(now)  # what is newer too
+        yield Joined(joined)
 
     def _new(self, kind: str) -> set[str]:
         """The names in a folder that were not there before."""
@@ -140,6 +182,8 @@ class DiskQueue:
     def _damaged(self, kind: str, name: str) -> list[Event]:
         """A damaged record keeps its name and is never taken for absent."""
         task, number = _split(name)
+        if kind == "requests":
+            return []  # nobody can say what was asked for
         if kind == "ends":
             return [Ended(End(task, int(number), Lost("damaged")))]
         if kind == "claims":
@@ -158,16 +202,21 @@ class DiskQueue:
         return Claimed(claim, orphan=is_orphan, is_here=claim.owner.machine == self.owner.machine)
 
     def _submitted(self, names: Iterable[str]) -> Iterator[Event]:
-        if not self.source or not any(submissions.number_of(name) > self.submission for name in names):
+        fresh = [number for number in map(submissions.number_of, names) if number > self.submission]
+        if not fresh or not (self.sources or self.everything):
             return
-        newest = submissions.newest(submissions.read_all(self.folder / "tasks")).get(self.source)
-        if newest is None:
-            return
-        added = [task for task in newest.tasks if self.interest is not None and task.id not in self.interest]
+        self.submission = max(fresh)
+        for submission in submissions.newest(submissions.read_all(self.folder / "tasks")).values():
+            if submission.number in fresh and (self.everything or submission.source in self.sources):
+                yield from self._told_of(submission)
+
+    def _told_of(self, submission: submissions.Submission) -> Iterator[Event]:
+        added = [task for task in submission.tasks if self.interest is None or task.id not in self.interest]
         if self.interest is not None and added:
             self.interest |= {task.id for task in added}
-            self._seen = {"tasks": self._seen["tasks"]}  # what is there of the new ones was passed over
-        yield Submitted(self.source, newest.tasks)
+            # What is there of the new ones was passed over.
+            self._seen = {kind: names for kind, names in self._seen.items() if kind == "tasks"}
+        yield Submitted(submission.source, submission.tasks)
         yield from self.survey(added)
 
     # ---- what should be true ----

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, RoundOpened
-from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Round
+from parallel_train.core.events import Claimed, Ended, Joined, Requested, RoundOpened
+from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Request, Round
 from parallel_train.ports import Queue
-from parallel_train.store import queue, records
+from parallel_train.store import queue, records, requests
 from parallel_train.store.queue import DiskQueue
 from tests.support.fakes import FakeDisk, FakeQueue
 
@@ -25,6 +25,7 @@ class Shared:
     worker: Callable[[str], Queue]
     claim: Callable[[Claim], None]
     end: Callable[[End], None]
+    ask: Callable[[str, dict[str, int]], None]
 
 
 def owner(worker: str) -> Owner:
@@ -37,6 +38,7 @@ def fake(_: Path) -> Shared:
         worker=lambda name: FakeQueue(disk, name),
         claim=lambda claim: disk.claims.__setitem__((claim.task, claim.attempt), claim),
         end=lambda end: disk.ends.__setitem__((end.task, end.attempt), end),
+        ask=lambda kind, tasks: disk.requests.append(Request(len(disk.requests) + 1, kind, tasks)),
     )
 
 
@@ -48,9 +50,10 @@ def on_disk(path: Path) -> Shared:
         assert records.publish(str(folder / kind / name), [data])
 
     return Shared(
-        worker=lambda name: DiskQueue(folder, owner(name), lambda _: True),
+        worker=lambda name: DiskQueue(folder, owner(name), lambda _: True, everything=True),
         claim=lambda c: publish("claims", f"{c.task}.{c.attempt}", asdict(c)),
         end=lambda e: publish("ends", f"{e.task}.{e.attempt}", wire.end_data(e)),
+        ask=lambda kind, tasks: requests.ask(folder, Request(0, kind, tasks)),
     )
 
 
@@ -163,3 +166,25 @@ def test_a_dead_owner_is_ended_as_lost_unless_there_is_an_end(shared):
     assert two.end_as_lost(a_claim("a"), Lost("rebooted")).end.outcome == Lost("killed")
     shared.end(End("b", 1, Exited(0), output="there"))
     assert one.end_as_lost(a_claim("b"), Lost("killed")).end == End("b", 1, Exited(0), output="there")
+
+
+def test_each_request_is_told_once_in_its_order_with_what_else_changed_or_alone(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    shared.ask("pause", {})
+    shared.ask("cancel", {"a": 1})
+    asked = [Requested(Request(1, "pause")), Requested(Request(2, "cancel", {"a": 1}))]
+    assert one.requests(0.0) == asked
+    assert one.requests(0.0) == []
+    shared.claim(a_claim())
+    assert two.changes(0.0)[:2] == asked
+    assert one.requests(0.0) == []
+    assert [type(e) for e in one.changes(0.0)] == [Claimed]
+
+
+def test_a_retry_comes_with_its_round_and_joins(shared):
+    one = shared.worker("one")
+    shared.worker("two").open_round(a_round())
+    shared.ask("retry", {"a": 2})
+    request = Requested(Request(1, "retry", {"a": 2}))
+    assert one.requests(0.0) == [request, RoundOpened(a_round()), Joined(frozenset("a"))]
+    assert one.changes(0.0) == []

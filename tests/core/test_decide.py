@@ -289,7 +289,7 @@ def test_a_drain_opens_no_round():
 
 
 def test_fail_fast_starts_nothing_more_and_lets_what_runs_end():
-    s = situation(A, B, C, events=running(B, "1"), wishes=Wishes(fail_fast=True))
+    s = situation(A, B, C, events=running(B, "1"), wishes=Wishes(max_failures=1))
     for event in (claimed(A), ended(A, 1, 1)):
         apply(s, event)
     assert decide(s, 0.0) == []
@@ -299,11 +299,11 @@ def test_fail_fast_starts_nothing_more_and_lets_what_runs_end():
 
 def test_fail_fast_is_not_set_off_by_failures_that_are_repeated_or_old():
     patient = replace(A, retries=1)
-    s = situation(patient, B, wishes=Wishes(fail_fast=True))
+    s = situation(patient, B, wishes=Wishes(max_failures=1))
     for event in (claimed(patient), ended(patient, 1, 1)):
         apply(s, event)
     assert launches(s)
-    old = situation(A, B, events=ran(A, 1, 1), wishes=Wishes(fail_fast=True))
+    old = situation(A, B, events=ran(A, 1, 1), wishes=Wishes(max_failures=1))
     assert launches(old) == {"b": ("gpu-0",)}
 
 

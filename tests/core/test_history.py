@@ -15,6 +15,7 @@ from parallel_train.core.decide import decide
 from parallel_train.core.events import (
     Claimed,
     Interrupted,
+    Joined,
     Launch,
     Launched,
     Leave,
@@ -22,6 +23,7 @@ from parallel_train.core.events import (
     OpenRound,
     OutputFound,
     Refused,
+    Requested,
     RoundOpened,
     Stop,
     Submitted,
@@ -33,9 +35,9 @@ from parallel_train.core.events import (
 from parallel_train.core.events import (
     Ended as AttemptEnded,
 )
-from parallel_train.core.facts import End, Exited, Lost, NotStarted, Owner, Round, Signalled, TimedOut
+from parallel_train.core.facts import End, Exited, Lost, NotStarted, Owner, Request, Round, Signalled, TimedOut
 from parallel_train.core.situation import Situation, Wishes, load, rebuild
-from parallel_train.core.state import Ended, Ready, Running, Waiting, count
+from parallel_train.core.state import Ended, Ready, Running, Waiting, count, is_satisfied
 from parallel_train.scheduler import Scheduler
 from tests.support.builders import WORKER, claim, pool, task
 from tests.support.fakes import FakeClock, FakeDisk, FakeQueue, FakeReporter, FakeRunner
@@ -68,6 +70,7 @@ def random_tasks(draw):
                 name,
                 needs=needs,
                 number=n + 1,
+                template=draw.choice((0, 1)),
                 retries=draw.choice((0, 0, 1, 2)),
                 gpus=draw.choice((0, 1, 1, 2)),
                 output=f"out/{name}" if draw.random() < 0.5 else None,
@@ -88,7 +91,9 @@ def random_wishes(draw, tasks):
         selection=frozenset(chosen),
         asked=tuple((name, 2) for name in sorted(chosen) if draw.random() < 0.15),
         repeat=frozenset(chosen) if draw.random() < 0.3 else frozenset(),
-        fail_fast=draw.random() < 0.1,
+        max_failures=draw.choice([0] * 9 + [1]),
+        ignore_failures=draw.random() < 0.2,
+        canaries={("", 1): draw.choice(sorted(chosen))} if chosen and draw.random() < 0.3 else {},
         at_once=draw.choice((0, 0, 1, 3)),
     )
 
@@ -111,6 +116,7 @@ class World:
         self.now += self.draw.choice((0.0, 0.5, 30.0))
         kinds = (self.decided, self.decided, self.claimed, self.ended, self.ended, self.refused, self.foreign)
         rare = (self.round_opened, self.output, self.edited, self.vanished, self.interrupted, self.replayed)
+        rare = (*rare, self.requested, self.joined)
         return self.draw.choice((*kinds, *kinds, *rare))()
 
     # ---- what this worker does ----
@@ -217,6 +223,19 @@ class World:
             return None
         return Vanished(line.task.id, line.attempts[-1].number, rebooted=self.draw.random() < 0.3)
 
+    def requested(self):
+        """A person asks for something; it may be read late, after newer ones."""
+        line, kind = self.line(), self.draw.choice(("cancel", "pause", "resume", "priority", "retry"))
+        value = {"cancel": line.round - self.draw.choice((0, 0, 1)), "priority": self.draw.choice((-1, 0, 3))}.get(
+            kind, 1
+        )
+        names = {} if kind in {"pause", "resume"} and self.draw.random() < 0.3 else {line.task.id: value}
+        number = max(1, self.s.heard + self.draw.choice((1, 1, 1, -1)))
+        return Requested(Request(number, kind, names, by="anna@host"))
+
+    def joined(self):
+        return Joined(frozenset({self.line().task.id, "unknown"}))
+
     def interrupted(self):
         return Interrupted(1, 130, self.now) if self.draw.random() < 0.1 else None
 
@@ -247,7 +266,7 @@ def check_as_rebuilt(s):
 
 
 def check_lists(s):
-    chosen = [s.lines[name] for name in s.wishes.selection]
+    chosen = [line for name, line in s.lines.items() if s.works_on(name)]
     assert s.ready == sorted(s.ready)
     assert s.ready_cpu == sorted(s.ready_cpu)
     assert s.delayed == sorted(s.delayed)
@@ -291,18 +310,24 @@ def check_decisions(s, decisions):
     assert len({d.task.id for d in launches}) == len(launches)
     for d in launches:
         line = s.lines[d.task.id]
-        assert d.task.id in s.wishes.selection
+        assert s.works_on(d.task.id)
+        assert not line.is_paused
+        assert not line.is_cancelled
         assert not line.launching
         assert not isinstance(line.state, (Running, Ended))
         assert d.attempt == line.next_attempt
         assert len(d.slots) == max(d.task.gpus, 1)
         assert set(d.slots) <= set(s.pool.extra if d.task.gpus == 0 else s.pool.slots)
-        assert all(isinstance(s.lines[n].state, Ended) and s.lines[n].state.is_satisfied for n in d.task.needs)
+        assert all(isinstance(s.lines[n].state, Ended) for n in d.task.needs)
+        assert s.wishes.ignore_failures or all(s.lines[n].state.is_satisfied for n in d.task.needs)
+        canary = s.canary(d.task)
+        assert canary in {"", d.task.id} or is_satisfied(s.lines[canary].state)
         assert not set(d.task.needs) & set(s.to_open)
         assert count(line, "failed") <= d.task.retries
         assert count(line, "lost") < 5
-    if s.stopping or s.is_behind:
+    if s.stopping or s.is_behind or s.is_paused:
         assert not launches
+    if s.stopping or s.is_behind:
         assert not [d for d in decisions if isinstance(d, OpenRound)]
     if s.wishes.at_once:
         assert len(s.mine) + len(launches) <= max(s.wishes.at_once, len(s.mine))

@@ -23,7 +23,10 @@ PROMISED = [
     "store/__init__.py",
     "store/records.py",
     "procs/__init__.py",
-    *(f"procs/{name}.py" for name in ("process", "locks", "aside", "outputs", "child", "watch", "shim", "launcher")),
+    *(
+        f"procs/{name}.py"
+        for name in ("process", "locks", "aside", "outputs", "child", "watch", "asked", "shim", "launcher")
+    ),
 ]
 OWN = {"parallel_train", *("parallel_train." + name[:-3].replace("/", ".") for name in PROMISED)}
 OWN |= {name.removesuffix(".__init__") for name in OWN}

@@ -7,14 +7,17 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
-from parallel_train.core.facts import Exited, Lost, NotStarted, Signalled, TimedOut
+from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen
 from parallel_train.procs import locks, process, shim, watch
+from parallel_train.procs.runner import stop
+from parallel_train.store import requests
 from tests.support.machine import is_gone, lives, machine
 from tests.support.wait import wait_until
 
@@ -426,9 +429,73 @@ def test_slot_locks_are_touched_while_they_are_held(made):
     device = made.device()
     held = locks.take(device.lock)
     os.utime(held, (1.0, 1.0))
-    watched = watch.Watch(0, None, 1.0, [held])
+    watched = watch.Watch(0, None, 1.0, [held], is_cancelled=lambda: False)
     watched._on_time(watched.next_touch - 1)
     assert os.fstat(held).st_mtime == 1.0
     watched._on_time(watched.next_touch)
     assert os.fstat(held).st_mtime > 1.0
     os.close(held)
+
+
+# ---- what people asked for ----
+
+
+def ask(made, kind, **tasks):
+    return requests.ask(made.folder, Request(0, kind, tasks)).number
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ([("cancel", {"task": 1})], "cancelled"),
+        ([("cancel", {"task": 2})], "cancelled"),
+        ([("cancel", {"other": 1})], ""),
+        ([("pause", {})], "paused"),
+        ([("pause", {}), ("resume", {})], ""),
+        ([("pause", {"task": 1})], "paused"),
+        ([("pause", {"task": 1}), ("resume", {})], "paused"),
+        ([("pause", {"other": 1})], ""),
+        ([("priority", {"task": 3})], ""),
+    ],
+)
+def test_what_a_person_asked_meanwhile_is_seen_after_the_claim(made, asked, why):
+    for kind, tasks in asked:
+        ask(made, kind, **tasks)
+    end = made.run(made.task("true"))
+    assert end.outcome == (NotStarted(why) if why else Exited(0))
+
+
+def test_what_the_scheduler_knew_is_not_asked_again(made):
+    """It has decided with it: a round that a person asked for lifts an older cancel."""
+    known = ask(made, "cancel", task=1)
+    assert made.run(made.task("true"), heard=known).outcome == Exited(0)
+    assert made.run(made.task("true", name="other"), heard=known - 1, asked_round=2).outcome == Exited(0)
+
+
+def test_a_cancelled_attempt_is_ended_by_a_signal_to_its_shim(made):
+    made.start(made.task("sleep", "600"))
+    claim = made.claimed()
+    ask(made, "cancel", task=1)
+    assert stop(claim)
+    end = made.ended()
+    assert (end.outcome, end.stopped) == (Signalled(signal.SIGINT), "cancel")
+    assert not stop(claim)  # it lives no more
+
+
+def test_an_attempt_hears_of_its_cancel_without_a_signal():
+    """Whoever asks may sit at another host."""
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "600"], {}, setsid=True)
+    watched = watch.Watch(pid, None, 10.0, [], is_cancelled=lambda: True)
+    watched.next_look = time.monotonic()  # the time has come
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS)
+    try:
+        watched.wait()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert watched.outcome()["stopped"] == "cancel"
+    assert watched.outcome()["outcome"] == {"signalled": signal.SIGINT}
+
+
+def test_requests_that_cannot_be_read_stop_nothing(made):
+    (made.folder / "requests" / "1").write_text("damaged")
+    assert made.run(made.task("true")).outcome == Exited(0)

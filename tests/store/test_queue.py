@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import stat
+import threading
 from dataclasses import asdict
 
 import pytest
 
 from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, RoundOpened, Submitted, Warned
-from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Round, Signalled
+from parallel_train.core.events import Claimed, Ended, Joined, Requested, RoundOpened, Submitted, Warned
+from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Request, Round, Signalled
 from parallel_train.errors import UsageError
-from parallel_train.store import queue, records, submissions
+from parallel_train.store import queue, records, requests, submissions
 from parallel_train.store.queue import DiskQueue
 from tests.support.builders import task
 
@@ -170,7 +171,7 @@ def test_a_missing_folder_holds_nothing(tmp_path):
 def test_looking_writes_nothing(folder):
     fill(folder)
     before = {str(p): p.stat().st_mtime_ns for p in folder.rglob("*")}
-    one = worker(folder, source="f")
+    one = worker(folder, sources={"f"})
     one.changes(0.0)
     one.has_company()
     assert {str(p): p.stat().st_mtime_ns for p in folder.rglob("*")} == before
@@ -206,7 +207,7 @@ def test_a_newer_submission_is_followed_with_the_records_of_its_new_tasks(folder
     submissions.submit(folder / "tasks", "f", [a], "now")
     fill(folder)
     publish(folder, "ends", "b.1", wire.end_data(End("b", 1, Exited(0))))
-    one = worker(folder, source="f", interest=frozenset("a"))
+    one = worker(folder, sources={"f"}, interest=frozenset("a"))
     assert [t.id for t in one.changes(0.0)[0].tasks] == ["a"]
     assert one.changes(0.0) == []
     submissions.submit(folder / "tasks", "f", [a, b], "later")
@@ -217,6 +218,93 @@ def test_a_newer_submission_is_followed_with_the_records_of_its_new_tasks(folder
 
 
 def test_a_submission_of_another_file_is_not_followed(folder):
-    one = worker(folder, source="f")
+    one = worker(folder, sources={"f"})
     submissions.submit(folder / "tasks", "g", [task("a")], "now")
     assert one.changes(0.0) == []
+
+
+# ---- requests ----
+
+
+def ask(folder, kind, tasks=None, submission=0):
+    return requests.ask(folder, Request(0, kind, tasks or {}, submission, by="anna@host", at="now"))
+
+
+def test_requests_are_numbered_and_come_back_as_they_were(folder):
+    first, second = ask(folder, "pause"), ask(folder, "cancel", {"a": 2})
+    assert (first.number, second.number, requests.last(folder)) == (1, 2, 2)
+    assert worker(folder).requests(0.0) == [Requested(first), Requested(second)]
+
+
+def test_the_tenth_request_comes_after_the_second(folder):
+    asked = [ask(folder, "priority", {"a": n}) for n in range(11)]
+    assert [e.request for e in worker(folder).requests(0.0)] == asked
+
+
+def test_of_many_at_once_each_gets_a_number_of_its_own(folder):
+    gate = threading.Barrier(8)
+
+    def one():
+        gate.wait()
+        ask(folder, "pause")
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(path.name for path in (folder / "requests").iterdir()) == [str(n) for n in range(1, 9)]
+
+
+def test_a_damaged_request_is_said_and_the_others_hold(folder):
+    ask(folder, "cancel", {"a": 1})
+    path, data = damage(folder, "requests", "1")
+    last = ask(folder, "pause")
+    told = worker(folder).requests(0.0)
+    assert [type(e) for e in told] == [Warned, Requested]
+    assert str(path) in told[0].text
+    assert told[1].request == last
+    assert path.read_bytes() == data
+
+
+def test_what_was_added_before_a_worker_came_does_not_join_it(folder):
+    added, _ = submissions.submit(folder / "tasks", "add 1", [task("a")], "now")
+    ask(folder, "add", submission=added.number)
+    one = worker(folder, sources={"f"}, interest=frozenset(), submission=1, request=requests.last(folder))
+    assert [type(e) for e in one.changes(0.0)] == [Requested]
+
+
+def test_what_is_added_joins_with_its_records(folder):
+    one = worker(folder, sources={"f"}, interest=frozenset())
+    one.changes(0.0)
+    added, _ = submissions.submit(folder / "tasks", "g", [task("a"), task("b")], "now")
+    fill(folder)
+    ask(folder, "add", submission=added.number)
+    told = one.requests(0.0)
+    assert [type(e) for e in told if not isinstance(e, Requested)] == [Submitted, RoundOpened, Claimed, Ended, Joined]
+    assert told[-1] == Joined(frozenset("ab"))
+    # from now on the file is followed
+    submissions.submit(folder / "tasks", "g", [task("a"), task("b"), task("c")], "later")
+    (again,) = (e for e in one.changes(0.0) if isinstance(e, Submitted))
+    assert [t.id for t in again.tasks] == ["a", "b", "c"]
+
+
+def test_a_retry_of_tasks_of_another_file_brings_that_file_along(folder):
+    submissions.submit(folder / "tasks", "g", [task("a")], "now")
+    one = worker(folder, sources={"f"}, interest=frozenset(), submission=1)
+    one.changes(0.0)
+    fill(folder)
+    ask(folder, "retry", {"a": 2})
+    told = one.requests(0.0)
+    assert told[0].request.kind == "retry"
+    assert [e.tasks for e in told if isinstance(e, Joined)] == [frozenset("a")]
+    assert [e.source for e in told if isinstance(e, Submitted)] == ["g"]
+    assert [type(e) for e in told if isinstance(e, RoundOpened | Ended)] == [RoundOpened, Ended]
+
+
+def test_somebody_who_looks_takes_nothing_up(folder):
+    looker = worker(folder, interest=frozenset("a"))
+    submissions.submit(folder / "tasks", "g", [task("b")], "now")
+    ask(folder, "add", submission=1)
+    ask(folder, "retry", {"b": 2})
+    assert [type(e) for e in looker.changes(0.0)] == [Requested, Requested]

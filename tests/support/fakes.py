@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, RoundOpened, Vanished
-from parallel_train.core.facts import Claim, End, Exited, Lost, NotStarted, Outcome, Owner, Round, Signalled
+from parallel_train.core.events import Claimed, Ended, Event, Joined, Launch, Refused, Requested, RoundOpened, Vanished
+from parallel_train.core.facts import Claim, End, Exited, Lost, NotStarted, Outcome, Owner, Request, Round, Signalled
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Device
 
@@ -28,6 +28,7 @@ class FakeDisk:
     rounds: dict[Key, Round] = field(default_factory=dict)
     claims: dict[Key, Claim] = field(default_factory=dict)
     ends: dict[Key, End] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
     workers: set[str] = field(default_factory=set)
     living: set[Key] = field(default_factory=set)  # attempts whose owner lives
     held: dict[str, Key] = field(default_factory=dict)  # slot -> the attempt that holds its lock
@@ -40,6 +41,8 @@ class FakeQueue:
     worker: str = "host.100.1"
     troubles: list[OSError] = field(default_factory=list)  # each is raised once, by whatever is asked next
     told: set[tuple[str, str, int]] = field(default_factory=set)
+    heard: int = 0  # requests that were told
+    joins: bool = True  # a worker takes up what is retried; somebody who looks does not
 
     def join(self) -> None:
         self.disk.workers.add(self.worker)
@@ -50,9 +53,15 @@ class FakeQueue:
     def has_company(self) -> bool:
         return bool(self.disk.workers - {self.worker})
 
-    def changes(self, now: float) -> list[Event]:
+    def requests(self, now: float) -> list[Event]:
         self._trip()
-        events: list[Event] = []
+        fresh, self.heard = self.disk.requests[self.heard :], len(self.disk.requests)
+        events: list[Event] = [Requested(request) for request in fresh]
+        retried = frozenset(name for request in fresh if request.kind == "retry" for name in request.tasks)
+        return [*events, *self.changes(now), Joined(retried)] if retried and self.joins else events
+
+    def changes(self, now: float) -> list[Event]:
+        events = self.requests(now)
         events += [RoundOpened(r) for r in self._untold("rounds", self.disk.rounds)]
         for claim in self._untold("claims", self.disk.claims):
             is_over = (claim.task, claim.attempt) in self.disk.ends
@@ -204,7 +213,18 @@ class FakeRunner:
                 return "a need is to run again"
             if (need, seen.last + 1) in self.disk.claims:
                 return "a need runs again"
-        return "" if self.worker in self.disk.workers else "its worker left"
+        if self.worker not in self.disk.workers:
+            return "its worker left"
+        return self._asked_against(launch)
+
+    def _asked_against(self, launch: Launch) -> str:
+        name, paused = launch.task.id, {"": False, launch.task.id: False}
+        for request in self.disk.requests[launch.heard :]:
+            if request.kind == "cancel" and request.tasks.get(name, 0) >= launch.asked_round:
+                return "cancelled"
+            if request.kind in {"pause", "resume"}:
+                paused.update({n: request.kind == "pause" for n in request.tasks or ("",) if n in paused})
+        return "paused" if any(paused.values()) else ""
 
 
 def killed(number: int = 9) -> Signalled:

@@ -93,9 +93,10 @@ class Machine:
         round_: int = 1,
         needs: Mapping[str, NeedSeen] | None = None,
         aside: int = 0,
+        **more: int,
     ) -> Launch:
         devices = devices or (self.device(),)
-        launch = Launch(task, attempt, round_, needs or {}, tuple(d.lock for d in devices), aside)
+        launch = Launch(task, attempt, round_, needs or {}, tuple(d.lock for d in devices), aside, **more)
         self.runner.start(launch, devices)
         return launch
 

@@ -1,7 +1,7 @@
 """A task that leaves processes which try to get away (leaves_daemon.py PIDS [END]).
 
-One is a plain child, one has left for a session of its own by two forks, one has also an empty environment. The
-task's own pid and theirs are in the file PIDS once all are there. Then it ends, or with END only once that file is there.
+One is a plain child, one has left for a session of its own by two forks, one has also an empty environment. Its own
+pid and theirs are in the file PIDS once all are there. Then it ends, or with END only once that file is there.
 """
 
 import os
@@ -21,7 +21,7 @@ def main():
     while said.count(b"\n") < 3:
         said += os.read(told, 100)
     with open(sys.argv[1] + ".part", "w") as file:
-        file.write("%d\n%s" % (os.getpid(), said.decode()))
+        file.write(f"{os.getpid()}\n{said.decode()}")
     os.rename(sys.argv[1] + ".part", sys.argv[1])
     while len(sys.argv) > 2 and not os.path.exists(sys.argv[2]):
         time.sleep(0.005)

@@ -1,0 +1,159 @@
+"""What a request did and what it will bring about, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from parallel_train.core import asking
+from parallel_train.core.facts import Claim, End
+from parallel_train.core.situation import Situation, name_of
+from parallel_train.core.state import Ended, Line, Running, Waiting
+from parallel_train.core.task import Task
+from parallel_train.report import words
+
+
+def workers(living: Sequence[str], *, command: str = "parallel-train worker") -> str:
+    """Who will act on it."""
+    if not living:
+        return f"No scheduler works here now: {command} does what is open"
+    return f"Taken up by {', '.join(living)}"
+
+
+# ---- cancel ----
+
+
+def cancelled(s: Situation, asked: Sequence[str], wanted: Collection[str]) -> Iterator[str]:
+    """Before anything is stopped: `wanted` are those of `asked` that had not ended."""
+    for name in asked:
+        line = s.lines[name]
+        if name not in wanted:
+            yield f"{_name(line)}: {_had_ended(line)}; there is nothing to cancel"
+        elif isinstance(line.state, Running):
+            attempt = f"attempt {line.state.attempt}{_where(line)}"
+            yield f"{_name(line)}: {attempt} is told to stop (INT, TERM, KILL, 10 s apart)"
+        else:
+            yield f"{_name(line)}: will not run; it was {name_of(line.state)}"
+    lost = [name for name in asking.aborted_by(s, wanted) if name not in wanted]
+    if lost:
+        yield f"Not run without {'it' if len(wanted) == 1 else 'them'}: {words.names(lost, s)}"
+
+
+def stopped(line: Line, end: End) -> str:
+    """The confirmation for an attempt that had to be stopped."""
+    if line.has_succeeded:
+        return f"{_name(line)}: attempt {end.attempt} had succeeded before it could be stopped"
+    return f"{_name(line)}: cancelled; attempt {end.attempt} is over ({words.end(end, line.task)})"
+
+
+def not_stopped(line: Line, claim: Claim) -> str:
+    where = f"on {words.clean(claim.owner.host)}"
+    return (
+        f"{_name(line)}: attempt {claim.attempt} {where} has not ended yet; the request stands, status says when it has"
+    )
+
+
+def way_back(tasks: Sequence[Task]) -> str:
+    return f"Run {'it' if len(tasks) == 1 else 'them'} after all: parallel-train retry {_spoken(tasks)}"
+
+
+# ---- retry ----
+
+
+def retried(s: Situation, found: asking.Retry) -> Iterator[str]:
+    for name in sorted(found.running, key=lambda name: s.lines[name].task.number):
+        line = s.lines[name]
+        yield f"{_name(line)}: runs now{_where(line)}; left alone"
+    for name in found.rounds:
+        line = s.lines[name]
+        kept = "; its folder is kept" if line.task.output else ""
+        yield f"{_name(line)}: runs again (it was {name_of(line.state)}{kept})"
+    for name in found.due:
+        line = s.lines[name]
+        yield f"{_name(line)}: is to run anyway" + ("; it is paused" if line.is_paused else "")
+    if found.freed:
+        freed = sorted(found.freed, key=lambda name: s.lines[name].task.number)
+        yield f"To run after {'it' if len(found.rounds) == 1 else 'them'}: {words.names(freed, s)}"
+
+
+# ---- pause, resume, priority ----
+
+
+def queue_paused(s: Situation, running: int) -> str:
+    was = "was paused already" if s.is_paused else "is paused"
+    goes_on = f"{words.plural(running, 'task')} run{'s' if running == 1 else ''} on. " if running else ""
+    return f"The queue {was}: nothing new is started, on any worker. {goes_on}Go on: parallel-train resume"
+
+
+def queue_resumed(s: Situation, held: Sequence[str]) -> str:
+    what = "The queue goes on" if s.is_paused else "The queue was not paused"
+    tasks = [s.lines[name].task for name in held]
+    return what + (f"; still paused: parallel-train resume {_spoken(tasks)}" if tasks else "")
+
+
+def task_paused(line: Line) -> str:
+    match line.state:
+        case Ended():
+            return f"{_name(line)}: {_had_ended(line)}; a further attempt would wait"
+        case Running(attempt):
+            return f"{_name(line)}: paused; attempt {attempt}{_where(line)} runs on"
+        case _:
+            return f"{_name(line)}: paused; it is not started before parallel-train resume {line.task.number}"
+
+
+def task_resumed(line: Line, *, is_queue_paused: bool) -> str:
+    if not line.is_paused:
+        return f"{_name(line)}: was not paused"
+    still = "; but the whole queue is paused: parallel-train resume" if is_queue_paused else ""
+    return f"{_name(line)}: goes on{still}"
+
+
+def prioritized(line: Line, value: int) -> str:
+    then = ""
+    if isinstance(line.state, Ended):
+        then = f"; {_had_ended(line)}, so it counts when it runs again"
+    elif isinstance(line.state, Running):
+        then = "; it runs already"
+    elif isinstance(line.state, Waiting):
+        then = "; it waits, and takes its place when it is ready"
+    return f"{_name(line)}: priority {value} (was {line.priority}){then}"
+
+
+# ---- add ----
+
+
+def added(task: Task, command: str) -> str:
+    return f"Added {_name_of(task)}: {words.clean(command)}"
+
+
+def added_file(source: str, states: Mapping[str, int], what_changed: str) -> str:
+    every = ", ".join(f"{number} {name}" for name, number in states.items())
+    total = words.plural(sum(states.values()), "task")
+    return f"Added {words.clean(source)}: {total} ({every})" + (
+        f"\n{words.clean(what_changed)}" if what_changed else ""
+    )
+
+
+# ---- parts ----
+
+
+def _name(line: Line) -> str:
+    return _name_of(line.task)
+
+
+def _name_of(task: Task) -> str:
+    return f"#{task.number} {words.name(task)}"
+
+
+def _spoken(tasks: Sequence[Task]) -> str:
+    return " ".join(str(task.number) for task in tasks[:8]) + (" …" if len(tasks) > 8 else "")
+
+
+def _had_ended(line: Line) -> str:
+    """It has succeeded, it is skipped already, and so on."""
+    word = name_of(line.state)
+    return {"succeeded": "it has succeeded", "failed": "it has failed"}.get(word, f"it is {word} already")
+
+
+def _where(line: Line) -> str:
+    claim = line.attempts[-1].claim if line.attempts and line.attempts[-1].end is None else None
+    return f" on {words.slot(claim.gpus)} of {words.clean(claim.owner.host)}" if claim else ""

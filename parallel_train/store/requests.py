@@ -1,0 +1,38 @@
+"""What people asked for: one immutable, numbered record each."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from parallel_train.core import wire
+from parallel_train.core.facts import Request
+from parallel_train.errors import UsageError
+from parallel_train.store import records
+
+
+def ask(folder: Path, wanted: Request) -> Request:
+    """Record `wanted` in the queue `folder` under the next free number. Raises UsageError where that can't be done."""
+    while True:
+        request = replace(wanted, number=last(folder) + 1)
+        try:
+            if records.publish(str(folder / "requests" / str(request.number)), [wire.request_data(request)]):
+                return request
+        except OSError as error:
+            raise UsageError(f"can't write to the queue folder {folder}: {error.strerror}") from error
+
+
+def last(folder: Path) -> int:
+    """The highest number in use, 0 where nothing was asked yet."""
+    place = folder / "requests"
+    return max((int(path.name) for path in place.iterdir() if path.name.isdigit()), default=0) if place.is_dir() else 0
+
+
+def read_all(folder: Path) -> list[Request]:
+    """What was asked in the queue `folder`, oldest first, without what is damaged."""
+    found = []
+    for number in range(1, last(folder) + 1):
+        with suppress(OSError, records.DamagedError, records.NewerVersionError, KeyError, TypeError, ValueError):
+            found.append(wire.request_of(records.read_one(str(folder / "requests" / str(number)))))
+    return found
