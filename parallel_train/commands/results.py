@@ -114,18 +114,26 @@ def _cell(value: Json) -> str:
 
 
 def _draw(tables: Sequence[Table], out: TextIO, *, best: bool) -> None:
+    if best:
+        tables = [ranked for ranked in tables if ranked.metric] or tables
     for place, ranked in enumerate(tables):
         if place:
             out.write("\n")
         if len(tables) > 1 and ranked.metric:
             out.write(f"{words.clean(ranked.metric)} ({ranked.mode})\n")
-        rows = _chosen(ranked, best=best)
-        if rows:
-            print_sheet(table.results_sheet([_shown(row, ranked) for row in rows], ranked.varying), out)
-        if not best or not rows:
-            out.writelines(f"{line}\n" for line in _without(ranked.missing))
+        _draw_one(ranked, out, best=best)
     if not tables:
         out.write("no result: no task was asked for yet\n")
+
+
+def _draw_one(ranked: Table, out: TextIO, *, best: bool) -> None:
+    rows = _chosen(ranked, best=best)
+    if rows:
+        print_sheet(table.results_sheet([_shown(row, ranked) for row in rows], ranked.varying), out)
+    if best and rows and rows[0].output:
+        out.write(f"output: {words.clean(rows[0].output)}\n")
+    if not best or not rows:
+        out.writelines(f"{line}\n" for line in _without(ranked.missing))
 
 
 def _shown(row: Row, ranked: Table) -> table.ResultRow:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from parallel_train.core import points
 from parallel_train.core.graph import did_you_mean
-from parallel_train.core.placeholders import LATE, RESERVED, Text, cut
+from parallel_train.core.placeholders import LATE, RESERVED, SEVERAL, Text, cut
 from parallel_train.core.task import Metric, late
 from parallel_train.core.template import Findings, Path, Template
 
 ARGS = Text(("", ""), ("args",))
+NEEDS = late("needs")  # in a command until the tasks that it needs are known
 PROJECT = Text((".",))
 
 _SHELL_WORDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"})
@@ -109,6 +110,8 @@ class _Cutter:
         in_command = path[0] == "command"
         if in_command and word == "{args}":
             return ARGS
+        if in_command and word == "{needs}" and self.template.needs:
+            return Text((NEEDS,))
         return self._text(word, path, output=in_command, launch=True)
 
     def _maybe(self, text: str | None, path: Path, *, output: bool = False) -> Text | None:
@@ -119,18 +122,22 @@ class _Cutter:
         for name in done.names:
             if name in self.params:
                 self.done.used.setdefault(name, path)
-            elif name != "output_base" and not (name == "args" and shell):
-                self._unknown(name, path, output=output)
+            elif name != "output_base":
+                self._unknown(name, path, output=output, shell=shell)
         return done
 
-    def _unknown(self, name: str, path: Path, *, output: bool) -> None:
+    def _unknown(self, name: str, path: Path, *, output: bool, shell: bool) -> None:
         message, hint = f"{{{name}}} can't stand here", ""
         if name == "output":
             if output and self.template.output is not None:
                 return
             if output:
                 message, hint = "{output} is used, but the task has no output", "add 'output:'"
-        elif name == "args":
+        elif name == "needs" and path[0] == "command" and not self.template.needs:
+            message, hint = "{needs} is used, but the task needs nothing", "add 'needs:'"
+        elif name in SEVERAL:
+            if shell:
+                return
             hint = "it is several words: a word of its own in a command"
         elif name in LATE:
             hint = "it is only known at launch: in command, env and cwd"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from parallel_train.core import outputs, points
-from parallel_train.core.cutter import ARGS, Cut, cut_template
+from parallel_train.core.cutter import ARGS, NEEDS, Cut, cut_template
 from parallel_train.core.override import override
 from parallel_train.core.placeholders import Text, arguments, written
 from parallel_train.core.task import DoneWhen, Json, Metric, Task
@@ -82,6 +82,7 @@ class _Filler:
             name=plan.name.fill(values) if plan.name else "",
             command=command,
             source=self.setting.source,
+            template=plan.number,
             stage=stage,
             shell=t.shell,
             cwd=cwd,
@@ -113,7 +114,8 @@ class _Filler:
     def _command(self, point: dict[str, Json], values: Mapping[str, str]) -> tuple[str, ...]:
         if self.plan.template.shell:
             quoted = _each(shlex.quote, values)
-            return (self.plan.command[0].fill({**quoted, "args": shlex.join(arguments(point))}),)
+            several = {"args": shlex.join(arguments(point)), "needs": NEEDS}
+            return (self.plan.command[0].fill({**quoted, **several}),)
         words: list[str] = []
         for text in self.plan.command:
             if text is ARGS:

@@ -20,7 +20,8 @@ _SHELL_MARK = re.compile(rf"\{{\{{({_NAME})\}}\}}|(?<!\$)\{{({_NAME})\}}")
 _WHOLE_NAME = re.compile(_NAME)
 
 LATE = frozenset({"python", "data_root"})
-RESERVED = frozenset({"output", "output_base", "args", *LATE})
+SEVERAL = frozenset({"args", "needs"})  # several words each
+RESERVED = frozenset({"output", "output_base", *SEVERAL, *LATE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from parallel_train.core import outputs
+from parallel_train.core.cutter import NEEDS
 from parallel_train.core.expand import Draft, Need
 from parallel_train.core.graph import CycleError, did_you_mean, order
 from parallel_train.core.placeholders import written
@@ -41,6 +43,8 @@ def finish(drafts: Sequence[Draft], project: str, findings: Findings, *, complet
         said = " -> ".join(names[index] for index in path)
         findings.add(drafts[path[0]].template, ("needs",), f"the needs go round in a circle: {said}")
         return ()
+    _check_need_outputs(drafts, names, needs, findings)
+    drafts = _with_outputs_of_needs(drafts, needs, project)
     tasks = _with_ids(drafts, names, {index: needs[index] for index in turn})
     _check_ids(tasks, drafts, findings)
     return tasks
@@ -61,6 +65,28 @@ def _with_ids(drafts: Sequence[Draft], names: Sequence[str], needs: Mapping[int,
     return tuple(done[index] for index in range(len(drafts)))
 
 
+def _with_outputs_of_needs(drafts: Sequence[Draft], needs: Mapping[int, Sequence[int]], project: str) -> list[Draft]:
+    """The drafts with what `{needs}` stands for in their commands: the output of each need, as a word."""
+    done = list(drafts)
+    for index, draft in enumerate(drafts):
+        if _uses_needs(draft):
+            task = draft.task
+            made = (drafts[need].task.output for need in needs[index])
+            paths = [outputs.seen_from(task.cwd, path, project) for path in made if path is not None]
+            done[index] = replace(draft, task=replace(task, command=_put_in(task, paths)))
+    return done
+
+
+def _uses_needs(draft: Draft) -> bool:
+    return bool(draft.needs) and any(NEEDS in word for word in draft.task.command)
+
+
+def _put_in(task: Task, paths: Sequence[str]) -> tuple[str, ...]:
+    if task.shell:
+        return (task.command[0].replace(NEEDS, shlex.join(paths)),)
+    return tuple(word for part in task.command for word in (paths if part == NEEDS else [part]))
+
+
 def _check_ids(tasks: Sequence[Task], drafts: Sequence[Draft], findings: Findings) -> None:
     first: dict[str, Task] = {}
     for task, draft in zip(tasks, drafts, strict=True):
@@ -68,6 +94,16 @@ def _check_ids(tasks: Sequence[Task], drafts: Sequence[Draft], findings: Finding
         if other is not task:
             message = f"'{other.name}' and '{task.name}' are the same command without an output"
             findings.add(draft.template, ("command",), message, "give each an 'output:'")
+
+
+def _check_need_outputs(
+    drafts: Sequence[Draft], names: Sequence[str], needs: Mapping[int, Sequence[int]], findings: Findings
+) -> None:
+    for index, draft in enumerate(drafts):
+        for need in needs[index] if _uses_needs(draft) else ():
+            if drafts[need].task.output is None:
+                message = f"{{needs}} stands for the outputs of what it needs, and '{names[need]}' has none"
+                findings.add(draft.template, ("command",), message, "give it an 'output:'", kind="needs")
 
 
 def _check_names(drafts: Sequence[Draft], findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,19 @@ class Config:
 
 
 _FIELDS: dict[str, Any] = {each.metadata["key"]: each for each in fields(Config)}
+
+
+def seed(text: str) -> int:
+    """The value of an option `--seed`."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, not {text}")
+    return int(text)
+
+
+def written(config: Config, *, dataset: bool) -> str:
+    """`config` as KEY VALUE pairs in one line, with or without its DATASET keys."""
+    keys = [key for key in _FIELDS if dataset or not key.startswith("DATASET.")]
+    return " ".join(f"{key} {getattr(config, _FIELDS[key].name)}" for key in keys)
 
 
 def read_config(files: Sequence[Path], pairs: Sequence[str]) -> Config:

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from parallel_train.demo.config import Config, DemoError, read_config
-from parallel_train.demo.data import add_noise, find_digits, load_digits, split
+from parallel_train.demo.config import Config, DemoError, read_config, seed, written
+from parallel_train.demo.data import load_prepared, prepare
 from parallel_train.demo.losses import Loss, cross_entropy, generalized_cross_entropy, mean_absolute_error
 
 log = logging.getLogger(__name__)
@@ -43,13 +42,22 @@ class Digits:
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
-        config = read_config([args.dataset_config_file, args.config_file], args.pairs)
+        config = _read_config(args)
         _open_log(args.output_dir)
         run(args, config)
     except DemoError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _read_config(args: argparse.Namespace) -> Config:
+    if args.data is None:
+        return read_config([args.dataset_config_file, args.config_file], args.pairs)
+    for key in args.pairs[::2]:
+        if key.startswith("DATASET."):
+            raise DemoError(f"{key} was settled when {args.data} was made")
+    return read_config([args.config_file], args.pairs)
 
 
 def run(args: argparse.Namespace, config: Config) -> None:
@@ -59,8 +67,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
     torch.manual_seed(args.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     log.info("device %s", torch.cuda.get_device_name() if device.type == "cuda" else "cpu")
-    log.info("trainer %s seed %d %s", args.trainer, args.seed, config)
-    train, test = _prepare(args.root, args.seed, config, device)
+    log.info("trainer %s seed %d %s", args.trainer, args.seed, written(config, dataset=args.data is None))
+    train, test = _prepare(args, config, device)
 
     start = time.perf_counter()
     loss = _loss(args.trainer, config)
@@ -71,20 +79,13 @@ def run(args: argparse.Namespace, config: Config) -> None:
     log.info("Finish training")
 
 
-def _prepare(root: Path, seed: int, config: Config, device: torch.device) -> tuple[Digits, Digits]:
-    """The training digits with noisy labels, and the test digits with clean ones."""
-    file = find_digits(root)
-    images, clean = load_digits(file)
-    train, test = split(clean, config.num_shots)
-    noisy = add_noise(clean[train], config.noise_rate, config.noise_type, np.random.default_rng(seed))
-    log.info("data %s: %d to train, %d to test", file, len(train), len(test))
-    log.info("noise %s: %d labels are wrong", config.noise_type, int((noisy != clean[train]).sum()))
-
-    def digits(images: np.ndarray, labels: np.ndarray) -> Digits:
-        pixels = torch.as_tensor(images.reshape(-1, 64), dtype=torch.float32, device=device) / 16
-        return Digits(pixels, torch.as_tensor(labels, dtype=torch.int64, device=device))
-
-    return digits(images[train], noisy), digits(images[test], clean[test])
+def _prepare(args: argparse.Namespace, config: Config, device: torch.device) -> tuple[Digits, Digits]:
+    """The training digits, some with a wrong label, and the test digits with clean ones."""
+    found = prepare(args.root, config, args.seed) if args.data is None else load_prepared(args.data)
+    return (
+        Digits(torch.as_tensor(found.train_images, device=device), torch.as_tensor(found.train_labels, device=device)),
+        Digits(torch.as_tensor(found.test_images, device=device), torch.as_tensor(found.test_labels, device=device)),
+    )
 
 
 def _fit(train: Digits, test: Digits, *, config: Config, loss: Loss, output: Path) -> dict[str, float | int | str]:
@@ -160,9 +161,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a small classifier on handwritten digits whose training labels are partly wrong.",
     )
     parser.add_argument("--root", type=Path, default=Path(), help="data root; its digits.npz, if any, is read")
-    parser.add_argument("--seed", type=_seed, default=1, help="seeds the noise, the weights and the batches")
+    parser.add_argument("--seed", type=seed, default=1, help="seeds the noise, the weights and the batches")
     parser.add_argument("--trainer", choices=TRAINERS, required=True, help="the loss to train with")
-    parser.add_argument("--dataset-config-file", type=Path, required=True, help="YAML file")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--dataset-config-file", type=Path, help="YAML file")
+    data.add_argument("--data", type=Path, help="a file that parallel_train.demo.preprocess has written")
     parser.add_argument("--config-file", type=Path, required=True, help="YAML file of the trainer")
     parser.add_argument("--output-dir", type=Path, required=True, help="folder for log, metrics and weights")
     parser.add_argument(
@@ -172,13 +175,6 @@ def _parser() -> argparse.ArgumentParser:
         help="settings that override the files, such as DATASET.NOISE_RATE 0.5; they come last",
     )
     return parser
-
-
-def _seed(text: str) -> int:
-    seed = int(text)
-    if seed < 0:
-        raise argparse.ArgumentTypeError("a seed is 0 or more")
-    return seed
 
 
 if __name__ == "__main__":

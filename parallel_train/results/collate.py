@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from parallel_train.core.facts import Attempt
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Ending, Line
 from parallel_train.core.task import Json, Metric
 from parallel_train.results import metrics
-from parallel_train.results.metrics import Reading
+from parallel_train.results.metrics import Reading, is_number, rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Table:
     @property
     def best(self) -> Row | None:
         """The first row, if it has a number: neither NaN nor a missing one is ever best."""
-        if not self.rows or not _is_number(self.rows[0].metrics.get(self.metric)):
+        if not self.rows or not is_number(self.rows[0].metrics.get(self.metric)):
             return None
         return self.rows[0]
 
@@ -71,12 +70,13 @@ class Table:
 
 
 def collate(situation: Situation, project: Path) -> tuple[Table, ...]:
-    """One table for each metric that ranks, in the order in which the tasks name them."""
+    """One table for each metric that ranks, in the order in which the tasks name them; last the tasks without one."""
     groups: dict[tuple[str, Literal["max", "min"]], list[Line]] = {}
     for line in sorted(situation.lines.values(), key=lambda line: line.task.number):
         first = line.task.metrics[0] if line.task.metrics else Metric("")
         groups.setdefault((first.name, first.mode), []).append(line)
-    return tuple(_table(ranking, lines, project) for ranking, lines in groups.items())
+    ranked_first = sorted(groups.items(), key=lambda group: not group[0][0])
+    return tuple(_table(ranking, lines, project) for ranking, lines in ranked_first)
 
 
 def _table(ranking: tuple[str, Literal["max", "min"]], lines: Sequence[Line], project: Path) -> Table:
@@ -92,7 +92,7 @@ def _table(ranking: tuple[str, Literal["max", "min"]], lines: Sequence[Line], pr
             why = found[metric].why if metric else ""
         if why:
             missing.append(Missing(task.id, task.number, task.name, why))
-    rows.sort(key=lambda row: _rank(row, metric, mode))
+    rows.sort(key=lambda row: rank(row.metrics.get(metric), mode, row.number))
     varying = tuple(_varying(line.task.params for line in lines))
     return Table(metric, mode, tuple(rows), varying, tuple(missing))
 
@@ -131,18 +131,6 @@ def _row(line: Line, readings: Mapping[str, Reading]) -> Row:
 
 def _seconds(attempt: Attempt | None) -> float | None:
     return attempt.end.seconds if attempt and attempt.end else None
-
-
-def _rank(row: Row, metric: str, mode: str) -> tuple[int, float, int]:
-    """Numbers, best first, then NaN, then none at all; among equals the earlier task."""
-    value = row.metrics.get(metric)
-    if not _is_number(value):
-        return (1 if value is not None else 2, 0.0, row.number)
-    return (0, -value if mode == "max" else value, row.number)
-
-
-def _is_number(value: float | None) -> TypeGuard[float]:
-    return value is not None and not math.isnan(value)
 
 
 def _varying(params: Iterable[Mapping[str, Json]]) -> Iterator[str]:

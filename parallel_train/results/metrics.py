@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import stat
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 from parallel_train.core.task import Metric
 
@@ -40,6 +41,17 @@ def read(metric: Metric, project: Path, logs: Sequence[str]) -> Reading:
     except OSError as error:
         return Reading(why=f"{error.filename or metric.file}: {error.strerror}")
     return Reading(why="neither a file nor a regex says where it is")
+
+
+def rank(value: float | None, mode: str, place: int) -> tuple[int, float, int]:
+    """To sort by: numbers, best first, then NaN, then none at all; among equals the earlier place."""
+    if not is_number(value):
+        return (1 if value is not None else 2, 0.0, place)
+    return (0, -value if mode == "max" else value, place)
+
+
+def is_number(value: float | None) -> TypeGuard[float]:
+    return value is not None and not math.isnan(value)
 
 
 def _number(value: object) -> float | None:

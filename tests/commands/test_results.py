@@ -65,8 +65,9 @@ def test_the_table_has_the_best_first_and_says_who_is_missing(history, sweep):
 
 def test_the_best_alone(history, sweep):
     lines = shown(history, best=True).splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert lines[1].startswith("*\t3\t")
+    assert lines[2] == "output: output/t2"
 
 
 def test_a_terminal_gets_a_drawn_table(history, sweep):
@@ -110,6 +111,16 @@ def test_each_metric_has_its_table(history):
     text = shown(history)
     assert text.startswith("accuracy (max)\n")
     assert "\n\nloss (min)\n" in text
+
+
+def test_steps_without_a_metric_stand_below_what_is_ranked_and_are_no_matter_of_the_best(history):
+    before, a = history.submit(task("prepare", metrics=()), task("a"))
+    history.ran(before)
+    history.measured(a, accuracy=1)
+    ranked, rest = shown(history).split("\n\n")
+    assert ranked.startswith("accuracy (max)\n")
+    assert "prepare" in rest
+    assert "prepare" not in shown(history, best=True)
 
 
 # ---- which tasks ----
