@@ -1,84 +1,177 @@
-"""`parallel-train logs`: what tasks wrote, once or as they write it."""
+"""`parallel-train logs`: what tasks wrote, once or as they write it, attempt after attempt."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import shutil
+import select as system
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from rich.cells import set_cell_size
-
-from parallel_train.commands import project as projects
-from parallel_train.commands.select import select
-from parallel_train.commands.tail import Tail, last_state
-from parallel_train.core.facts import Attempt, End, Lost, verdict
-from parallel_train.core.state import Ended, Line
+from parallel_train.commands.sight import Sight
+from parallel_train.core import explain
+from parallel_train.core.facts import Attempt, verdict
+from parallel_train.core.state import Line
 from parallel_train.core.task import Task
-from parallel_train.core.wire import end_of
-from parallel_train.errors import NothingSelectedError
-from parallel_train.procs.runner import is_alive
+from parallel_train.errors import NothingSelectedError, UsageError
+from parallel_train.report import logs as sentences
 from parallel_train.report import words
-from parallel_train.store import queue, records
+from parallel_train.report.logs import Screen
+from parallel_train.report.tail import Tail
 
 _POLL = 0.2  # seconds
 
 
-def logs(project: Path, tasks: Sequence[str], *, follow: bool, err: bool, failed: bool, lines: int, out: TextIO) -> int:
-    """Show the last `lines` lines (0: all) of each task's newest attempt; with `follow` go on until they end.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for of each attempt."""
 
-    Without `tasks` and `failed`: of all that run, else of the one that began last.
+    follow: bool
+    err: bool
+    raw: bool
+    lines: int
+
+
+def logs(
+    project: Path,
+    tasks: Sequence[str],
+    *,
+    failed: bool,
+    follow: bool,
+    err: bool,
+    raw: bool,
+    lines: int,
+    out: TextIO,
+) -> int:
+    """Show the last `lines` lines (0: all) of each task's newest attempt; with `follow` go on until no other can come.
+
+    Without `tasks` and `failed`: of all that run, else of the one that began last. With `raw` the bytes as they are.
     """
-    views = [View(project, *pair, err=err, lines=lines, follow=follow) for pair in _chosen(project, tasks, failed)]
-    screen = Screen(out, has_headers=len(views) > 1 or not tasks)
+    wanted = Wanted(follow, err, raw, lines)
+    shown = Shown(Sight(project, tasks, failed=failed), wanted, Screen(out, sys.stderr, is_raw=raw))
     try:
-        while views:
-            for view in views:
-                view.show(screen)
-            screen.flush()
-            views = [view for view in views if not view.is_over]
-            if views:
-                time.sleep(_POLL)
+        shown.begin()
+        while follow and shown.go_on():
+            _wait(out)
     except BrokenPipeError:
         # Whoever read has seen enough. What the stream still holds must not fail again at the very end.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), out.fileno())
     finally:
-        for view in views:
-            view.close()
+        shown.close()
     return 0
 
 
-# ---- which attempts ----
-
-
-def _chosen(project: Path, asked: Sequence[str], failed: bool) -> list[tuple[Task, Attempt]]:
-    folder = projects.existing_queue(project)
-    known = projects.known_tasks(folder, everything=not failed and not _are_current(folder, asked))
-    situation = projects.look(project, known)
-    lines = [situation.lines[task.id] for task in (select(asked, known) if asked else known)]
-    if failed:
-        lines = [line for line in lines if isinstance(line.state, Ended) and line.state.ending == "failed"]
-    found = [(line.task, attempt) for line in lines for attempt in _newest(line)]
-    if not found:
-        raise NothingSelectedError(_nothing(lines, failed=failed))
-    return found if asked or failed else _running_or_last(found)
-
-
-def _are_current(folder: Path, asked: Sequence[str]) -> bool:
-    """Whether `asked` names tasks that hold; a number also means one that no file names any more."""
-    if not asked:
-        return False
+def _wait(out: TextIO) -> None:
+    """Until it is time to look again. Raises BrokenPipeError once nobody reads `out` any more."""
     try:
-        select(asked, projects.known_tasks(folder))
-    except NothingSelectedError:
-        return not all(word.isdigit() for word in asked)
-    return True
+        descriptor = out.fileno()
+    except io.UnsupportedOperation:
+        time.sleep(_POLL)
+        return
+    poll = system.poll()
+    poll.register(descriptor, 0)  # 0: only that the other side is gone
+    if poll.poll(_POLL * 1000):
+        raise BrokenPipeError
+
+
+# ---- what is shown ----
+
+
+@dataclass(slots=True)
+class Shown:
+    """The attempts on the screen, at most one of each task, and those that were."""
+
+    sight: Sight
+    wanted: Wanted
+    screen: Screen
+    _views: dict[str, View] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)  # task -> its last attempt that was shown or passed over
+
+    def begin(self) -> None:
+        """The newest attempt of each task. Raises NothingSelectedError where there is none and none will come."""
+        sight, lines = self.sight, self.sight.lines
+        found = [(line, attempt) for line in lines for attempt in _newest(line)]
+        if not sight.is_by_name:
+            found = _running_or_last(found)
+        expected = [line for line in lines if self.wanted.follow and sight.is_expected(line)]
+        if not found and not expected:
+            raise NothingSelectedError(sentences.nothing(lines, failed=sight.failed))
+        coming = {line.task.id: line.task for line in expected}
+        tasks = {line.task.id: line.task for line, _ in found} | coming
+        if self.wanted.raw and self.wanted.follow and len(tasks) > 1:
+            raise UsageError(f"--raw -f follows one task, these are {len(tasks)}: name one")
+        self.screen.has_headers = len(found) > 1 or not sight.is_by_name
+        self.screen.expect(tasks.values())
+        self._seen = {line.task.id: line.attempts[-1].number for line in lines if line.attempts}
+        for line, attempt in found:
+            view = self._show(line, attempt)
+            if view.is_empty:
+                is_one = self.wanted.err or self.wanted.raw
+                self.screen.note(sentences.empty(line.task, attempt, view.path if is_one else ""))
+            self._leave(line, is_news=line.task.id in coming)
+        waiting = [line for line in expected if not line.attempts]
+        if waiting and sight.is_by_name:
+            why = words.reason(explain.reason(sight.situation, waiting[0].task.id), sight.situation)
+            self.screen.note(sentences.not_started(waiting, why))
+        self.screen.flush()
+
+    def go_on(self) -> bool:
+        """Show what is new; False once no attempt can follow without somebody asking for it."""
+        if self.sight.refresh():
+            for line in self.sight.lines:
+                self._advance(line)
+        for view in self._views.values():
+            view.show(self.screen)
+        self.screen.flush()
+        return bool(self._views) or any(map(self.sight.is_expected, self.sight.lines))
+
+    def close(self) -> None:
+        for view in self._views.values():
+            view.close()
+        self.screen.close()
+
+    def _advance(self, line: Line) -> None:
+        """Show an attempt that is over to its end, and go on with those that came after it."""
+        name = line.task.id
+        if name in self._views:
+            view = self._views[name]
+            view.attempt = next((a for a in line.attempts if a.number == view.attempt.number), view.attempt)
+            view.show(self.screen)
+            self._leave(line, is_news=True)
+        for attempt in line.attempts:
+            if attempt.number > self._seen.get(name, 0) and attempt.is_started:
+                self._seen[name] = attempt.number
+                self.screen.expect([line.task])
+                self._show(line, attempt, is_new=True)
+                self._leave(line, is_news=True)
+
+    def _show(self, line: Line, attempt: Attempt, *, is_new: bool = False) -> View:
+        view = View(self.sight.project, line.task, attempt, self.wanted, is_new=is_new)
+        self._views[line.task.id] = view
+        if is_new:
+            self.screen.head(view.path, sentences.title(line.task, attempt, view.path))
+        view.show(self.screen)
+        return view
+
+    def _leave(self, line: Line, *, is_news: bool) -> None:
+        """Close what is over, and say so to somebody who follows it."""
+        name = line.task.id
+        if not self._views[name].is_over:
+            return
+        view = self._views.pop(name)
+        view.close()
+        if is_news:
+            may_go_on, is_worked_on = self.sight.may_go_on(line), self.sight.is_worked_on
+            said = sentences.ended(line.task, view.attempt, may_go_on=may_go_on, is_worked_on=is_worked_on)
+            self.screen.note(said)
+            self.screen.has_headers = True  # what comes is another attempt's
 
 
 def _newest(line: Line) -> Iterator[Attempt]:
@@ -87,17 +180,9 @@ def _newest(line: Line) -> Iterator[Attempt]:
     yield from (started or line.attempts)[-1:]
 
 
-def _running_or_last(found: Sequence[tuple[Task, Attempt]]) -> list[tuple[Task, Attempt]]:
+def _running_or_last(found: list[tuple[Line, Attempt]]) -> list[tuple[Line, Attempt]]:
     running = [pair for pair in found if pair[1].end is None]
-    return running or [max(found, key=lambda pair: pair[1].claim.at)]
-
-
-def _nothing(lines: Sequence[Line], *, failed: bool) -> str:
-    if failed:
-        return "no task has failed" if not lines else "no failed task has a log"
-    if len(lines) == 1:
-        return f"{words.name(lines[0].task)} has no log yet: it was never started"
-    return "there are no logs yet: nothing was started"
+    return running or sorted(found, key=lambda pair: pair[1].claim.at)[-1:]
 
 
 # ---- one attempt ----
@@ -110,74 +195,76 @@ class View:
     project: Path
     task: Task
     attempt: Attempt
-    err: bool
-    lines: int
-    follow: bool
+    wanted: Wanted
+    is_new: bool = False  # it began while somebody looked: shown from its beginning
     _tails: dict[str, Tail | None] = field(default_factory=dict)  # None: it can't be read, and that was said
 
     @property
     def is_over(self) -> bool:
-        return not self.follow or self.attempt.end is not None
+        return not self.wanted.follow or self.attempt.end is not None
+
+    @property
+    def path(self) -> str:
+        """Of the one file that is asked for, or of the .log."""
+        return self.attempt.claim.err if self.wanted.err else self.attempt.claim.log
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has written nothing, as long as it is open."""
+        return all(tail is not None and tail.is_empty for tail in self._tails.values())
 
     def show(self, screen: Screen) -> None:
         """Write what is new. What was written before the end is all there once the end is."""
-        if self.attempt.end is None:
-            self.attempt = replace(self.attempt, end=_end(self.project / queue.NAME, self.attempt))
         for path in self._files():
             if path not in self._tails:
-                screen.head(path, self._title(path))
                 self._tails[path] = self._open(path, screen)
             tail = self._tails[path]
-            if tail is not None:
-                self._show(path, tail, screen)
-        if self.is_over:
-            self.close()
-
-    def _show(self, path: str, tail: Tail, screen: Screen) -> None:
-        for line in chain(tail.lines(), tail.flush() if self.is_over else ()):
-            screen.head(path, self._title(path))
-            screen.line(line)
-        screen.unfinished(path, tail.rest)
+            if tail is not None and self.wanted.raw:
+                self._show_bytes(path, tail, screen)
+            elif tail is not None:
+                self._show_lines(path, tail, screen)
 
     def close(self) -> None:
         for tail in self._tails.values():
             if tail is not None:
                 tail.close()
 
+    def _show_lines(self, path: str, tail: Tail, screen: Screen) -> None:
+        for line in chain(tail.lines(), tail.flush() if self.is_over else ()):
+            screen.head(path, self._title(path))
+            screen.line(self.task, line)
+        screen.unfinished(self.task, path, tail.rest)
+
+    def _show_bytes(self, path: str, tail: Tail, screen: Screen) -> None:
+        for block in tail.blocks():
+            screen.head(path, self._title(path))
+            screen.data(block)
+
     def _files(self) -> list[str]:
-        """The .log; the .err as well where the task failed, or instead where the .log is empty."""
-        claim = self.attempt.claim
-        if self.err or (_size(self.project / claim.err) and not _size(self.project / claim.log)):
+        """The .log; the .err as well where the task failed, or instead where the .log is empty.
+
+        The bytes as they are come from one file.
+        """
+        claim, end = self.attempt.claim, self.attempt.end
+        if self.wanted.raw or self.wanted.err:
+            return [self.path]
+        if not _size(self.project / claim.err):
+            return [claim.log]
+        if not _size(self.project / claim.log):
             return [claim.err]
-        end = self.attempt.end
         has_failed = end is not None and verdict(end) in {"failed", "lost"}
-        if claim.err in self._tails or (has_failed and _size(self.project / claim.err)):
-            return [claim.log, claim.err]
-        return [claim.log]
+        return [claim.log, claim.err] if has_failed or claim.err in self._tails else [claim.log]
 
     def _open(self, path: str, screen: Screen) -> Tail | None:
+        is_whole = self.is_new and (self.attempt.end is None or not self._tails)
         try:
-            return Tail.open(self.project / path, self.lines)
+            return Tail.open(self.project / path, 0 if is_whole else self.wanted.lines)
         except OSError as error:
-            screen.line(f"({path}: {error.strerror})".encode())
+            screen.note(sentences.unreadable(self.task, path, error))
             return None
 
     def _title(self, path: str) -> str:
-        end = self.attempt.end
-        how = words.end(end, self.task) if end else "running"
-        return f"==> {words.name(self.task)} (attempt {self.attempt.number}, {how}): {words.clean(path)} <=="
-
-
-def _end(folder: Path, attempt: Attempt) -> End | None:
-    """How `attempt` ended, if it did: as its record says, or lost where its owner died without one."""
-    claim = attempt.claim
-    is_dead = is_alive(claim.owner) is False  # before the record, which a living owner may yet write
-    try:
-        return end_of(records.read_one(str(folder / "ends" / f"{claim.task}.{claim.attempt}")))
-    except FileNotFoundError:
-        return End(claim.task, claim.attempt, Lost("killed")) if is_dead else None
-    except (records.DamagedError, KeyError, TypeError, ValueError):
-        return End(claim.task, claim.attempt, Lost("damaged"))
+        return sentences.title(self.task, self.attempt, path)
 
 
 def _size(path: Path) -> int:
@@ -185,58 +272,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-# ---- the screen ----
-
-
-@dataclass(slots=True)
-class Screen:
-    """Lines of several files on one stream. A terminal gets nothing that it would obey."""
-
-    out: TextIO
-    has_headers: bool
-    _path: str = ""  # of the file whose lines came last
-    _is_blank: bool = True
-    _standing: str = ""  # an unfinished line on the terminal
-
-    def head(self, path: str, title: str) -> None:
-        """From now on lines are of `path`: say so, unless it is the only file so far."""
-        if path == self._path:
-            return
-        if self._path or self.has_headers:
-            self._clear()
-            self._write(f"{title}\n" if self._is_blank else f"\n{title}\n")
-        self._path = path
-
-    def line(self, line: bytes) -> None:
-        self._clear()
-        self._write(self._shown(line) + "\n")
-
-    def unfinished(self, path: str, line: bytes) -> None:
-        """Keep the beginning of a line, such as a progress bar, on a terminal until there is more of it."""
-        if path != self._path or not self.out.isatty():
-            return
-        columns = shutil.get_terminal_size().columns
-        text = set_cell_size(self._shown(last_state(line))[:columns], columns - 1).rstrip()
-        if text != self._standing:
-            self._clear()
-            self._write(text)
-            self._standing = text
-
-    def flush(self) -> None:
-        self.out.flush()
-
-    def _clear(self) -> None:
-        if self._standing:
-            self._write("\r\x1b[K")
-            self._standing = ""
-
-    def _shown(self, line: bytes) -> str:
-        text = line.decode(errors="replace")
-        return "\t".join(map(words.clean, text.split("\t"))) if self.out.isatty() else text
-
-    def _write(self, text: str) -> None:
-        encoding = self.out.encoding or "utf-8"
-        self.out.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        self._is_blank = False

@@ -1,19 +1,14 @@
-"""Does `logs` show the attempt that matters, follow it to its end, and keep the terminal safe?"""
+"""Does `logs` show the attempt that matters, say what it is, and keep the terminal safe?"""
 
 import io
 import os
-import subprocess
-import threading
-import time
-from dataclasses import replace
+import re
 
 import pytest
 
 from parallel_train.commands.logs import logs
-from parallel_train.commands.project import this_owner
 from parallel_train.core.facts import Exited, Lost, NotStarted, Signalled
 from parallel_train.errors import NothingSelectedError, UsageError
-from parallel_train.procs.process import start_time
 from tests.commands.history import History, task
 
 
@@ -23,35 +18,62 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def history(tmp_path):
+def history(tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     return History(tmp_path)
+
+
+DEFAULTS = {"failed": False, "follow": False, "err": False, "raw": False, "lines": 20}
 
 
 def shown(history, *tasks, out=None, **options):
     out = out or io.StringIO()
-    options = {"follow": False, "err": False, "failed": False, "lines": 20, **options}
-    assert logs(history.path, tasks, out=out, **options) == 0
+    assert logs(history.path, tasks, out=out, **{**DEFAULTS, **options}) == 0
     return out.getvalue()
+
+
+def raw(history, *tasks, **options):
+    data = io.BytesIO()
+    out = io.TextIOWrapper(data, encoding="utf-8")
+    assert logs(history.path, tasks, out=out, **{**DEFAULTS, "raw": True, **options}) == 0
+    return data.getvalue()
 
 
 # ---- which logs ----
 
 
-def test_one_task_has_no_header_and_its_last_lines(history):
+def test_one_task_has_no_header_and_its_last_lines(history, capsys):
     (a,) = history.submit(task("a"))
     history.ran(a, log=b"".join(b"line %d\n" % n for n in range(100)))
     assert shown(history, "a", lines=2) == "line 98\nline 99\n"
     assert shown(history, "1", lines=0).count("\n") == 100
+    assert capsys.readouterr().err == ""
 
 
-def test_several_have_headers(history):
-    a, b = history.submit(task("a"), task("b"))
-    history.ran(a, log=b"of a")
+def test_of_several_each_line_names_its_task(history):
+    a, b = history.submit(task("a"), task("longer"))
+    history.ran(a, log=b"of a\nagain")
     history.start(b, log=b"of b\n")
-    assert shown(history, "b", "a") == (
-        "==> b (attempt 1, running): logs/gpu0_b_1.log <==\nof b\n"
-        "\n==> a (attempt 1, exit code 0): logs/gpu0_a_1.log <==\nof a\n"
+    assert shown(history, "longer", "a") == (
+        "==> longer (attempt 1, running): logs/gpu0_longer_1.log <==\nlonger | of b\n"
+        "\n==> a (attempt 1, exit code 0): logs/gpu0_a_1.log <==\na | of a\na | again\n"
     )
+
+
+def test_on_a_terminal_names_are_equally_wide_and_coloured(history, monkeypatch):
+    long = "x" * 40 + "-end"
+    a, b = history.submit(task("a"), task(long))
+    history.ran(a, log=b"of a\n")
+    history.ran(b, log=b"of b\n")
+    text = shown(history, "*", out=Terminal())
+    assert f"\x1b[36ma{' ' * 25}\x1b[0m | of a\n" in text
+    assert f"\x1b[33m{'x' * 12}…{'x' * 9}-end\x1b[0m | of b\n" in text
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert f"\na{' ' * 25} | of a\n" in shown(history, "*", out=Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\na | of a\n" in shown(history, "*", out=Terminal())
 
 
 @pytest.mark.parametrize("is_running", [True, False])
@@ -77,6 +99,15 @@ def test_without_a_task_all_that_run_are_shown_also_those_of_no_file_any_more(hi
     assert "of c\n" in text
 
 
+def test_a_name_is_that_of_a_task_that_holds_a_number_stays(history):
+    a, b = history.submit(task("a"), task("b"))
+    history.ran(a, log=b"of a\n")
+    history.submit(b)
+    assert shown(history, "1") == "of a\n"
+    with pytest.raises(NothingSelectedError, match="matches 'a'"):
+        shown(history, "a")
+
+
 def test_without_a_task_and_with_none_running_the_most_recent_one_is_shown(history):
     a, b = history.submit(task("a"), task("b"))
     history.ran(a, log=b"of a\n", at="2026-01-02T05:00:00Z")
@@ -89,11 +120,10 @@ def test_failed_shows_the_failed_ones_with_both_files(history):
     history.ran(a, outcome=Exited(3), log=b"epoch 1\n", err=b"Traceback\n")
     history.ran(b, log=b"fine\n", err=b"a warning\n")
     history.ran(c, outcome=Signalled(9), log=b"epoch 2\n")
-    text = shown(history, failed=True)
-    assert text == (
-        "==> a (attempt 1, exit code 3): logs/gpu0_a_1.log <==\nepoch 1\n"
-        "\n==> a (attempt 1, exit code 3): logs/gpu0_a_1.err <==\nTraceback\n"
-        "\n==> c (attempt 1, killed by SIGKILL (9)): logs/gpu0_c_1.log <==\nepoch 2\n"
+    assert shown(history, failed=True) == (
+        "==> a (attempt 1, exit code 3): logs/gpu0_a_1.log <==\na | epoch 1\n"
+        "\n==> a (attempt 1, exit code 3): logs/gpu0_a_1.err <==\na | Traceback\n"
+        "\n==> c (attempt 1, killed by SIGKILL (9)): logs/gpu0_c_1.log <==\nc | epoch 2\n"
     )
     assert "epoch 1" not in shown(history, "c", failed=True)
 
@@ -107,13 +137,39 @@ def test_err_is_shown_when_asked_for_or_when_it_is_all_there_is(history):
     assert shown(history, "b") == "logging writes here\n"
 
 
-def test_a_log_that_is_gone_is_said(history):
+def test_a_lost_attempt_says_so(history):
+    a, b = history.submit(task("a"), task("b"))
+    history.ran(a, outcome=Lost("rebooted"), log=b"x\n")
+    history.ran(b)
+    assert "==> a (attempt 1, lost: its machine was restarted)" in shown(history, "a", "b")
+
+
+# ---- nothing to show ----
+
+
+def test_an_empty_log_is_said_with_its_attempt(history, capsys):
+    a, b, c = history.submit(task("a"), task("b", retries=1), task("c"))
+    history.start(a)
+    history.ran(b, outcome=Exited(1))
+    history.ran(b, 2, outcome=Exited(2))
+    history.ran(c, log=b"of the log\n")
+    assert shown(history, "a") == shown(history, "b") == shown(history, "c", err=True) == ""
+    assert capsys.readouterr().err == (
+        "a: attempt 1 has written nothing yet (running since 2026-01-02 03:04:05 UTC)\n"
+        "b: attempt 2 wrote nothing (exit code 2)\n"
+        "c: attempt 1 wrote nothing to logs/gpu0_c_1.err (exit code 0)\n"
+    )
+
+
+def test_a_log_that_is_gone_is_said(history, capsys):
     (a,) = history.submit(task("a"))
     claim = history.ran(a)
     (history.path / claim.log).unlink()
-    assert shown(history, "a") == "(logs/gpu0_a_1.log: No such file or directory)\n"
+    assert shown(history, "a") == ""
+    assert capsys.readouterr().err == "a: can't read logs/gpu0_a_1.log: No such file or directory\n"
 
 
+@pytest.mark.parametrize("follow", [False, True])
 @pytest.mark.parametrize(
     ("words", "failed", "text"),
     [
@@ -122,26 +178,18 @@ def test_a_log_that_is_gone_is_said(history):
         ([], True, "no task has failed"),
     ],
 )
-def test_nothing_to_show_says_why(history, words, failed, text):
+def test_nothing_to_show_says_why(history, *, words, failed, text, follow):
     a, _ = history.submit(task("a"), task("b"))
     history.ran(a)
     with pytest.raises(NothingSelectedError, match=text):
-        shown(history, *words, failed=failed)
+        shown(history, *words, failed=failed, follow=follow)
 
 
 def test_no_queue_and_no_tasks_are_said(history, tmp_path_factory):
     with pytest.raises(NothingSelectedError, match="nothing was started"):
         shown(history)
     with pytest.raises(UsageError, match="no queue in"):
-        logs(
-            tmp_path_factory.mktemp("empty"),
-            [],
-            follow=False,
-            err=False,
-            failed=False,
-            lines=1,
-            out=io.StringIO(),
-        )
+        logs(tmp_path_factory.mktemp("empty"), [], out=io.StringIO(), **DEFAULTS)
 
 
 def test_looking_changes_nothing(history):
@@ -158,31 +206,55 @@ def test_looking_changes_nothing(history):
 
 # ---- what a terminal gets ----
 
-HOSTILE = b"\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\tcell\x08\x9b1m\xc2\x9b\xe2\x80\xae \xff \x00end\n"
+HOSTILE = (
+    b"\x1b]0;title\x07\x1b]52;c;cm0gLXJmIH4=\x1b\\\x1b[2J\x1b[5A\x1bc\x1bP1;2|dcs\x1b\\"
+    b"\x1b[31mred\x1b[0m\tcell\x08\x9b1m\xc2\x9b2J\xc2\x9d0;x\xe2\x80\xae \xff \x00end\x1b]52;c;open"
+)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def test_a_terminal_gets_text_and_tabs_only(history):
+@pytest.mark.parametrize("is_terminal", [True, False])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_nobody_gets_what_a_terminal_would_obey(history, is_terminal, end):
     (a,) = history.submit(task("a"))
-    history.ran(a, log=HOSTILE + b"10%\r\x1b[K20%\r")
-    text = shown(history, "a", out=Terminal())
-    assert text.split("\n")[0] == "red\tcell\ufffd1m \ufffd end"
-    assert text.split("\n")[1].endswith("20%")
-    assert not [c for c in text.replace("\r\x1b[K", "") if ord(c) < 32 and c not in "\n\t"]
+    history.ran(a, log=HOSTILE + end)
+    text = shown(history, "a", out=Terminal() if is_terminal else io.StringIO())
+    colours = ("\x1b[31m", "\x1b[0m", "\x1b[0m") if is_terminal else ("", "", "")
+    assert text == "{}red{}\tcell\ufffd1m2J0;x \ufffd end{}\n".format(*colours)
+    assert not CONTROLS.search(text.replace("\x1b[31m", "").replace("\x1b[0m", ""))
 
 
-def test_a_pipe_gets_the_lines_as_they_are(history):
+def test_colours_end_with_their_line_and_can_be_refused(history, monkeypatch):
     (a,) = history.submit(task("a"))
-    history.ran(a, log=HOSTILE)
-    assert shown(history, "a") == HOSTILE.decode(errors="replace")
+    history.ran(a, log=b"\x1b[1;38;5;208mINFO\nplain\n\x1b[4:3munder\n\x1b]0;x\x1b[32mgreen\n")
+    assert shown(history, "a", out=Terminal()) == (
+        "\x1b[1;38;5;208mINFO\x1b[0m\nplain\n\x1b[4:3munder\x1b[0m\n\x1b[32mgreen\x1b[0m\n"
+    )
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown(history, "a", out=Terminal()) == "INFO\nplain\nunder\ngreen\n"
+
+
+def test_random_bytes_are_harmless(history, capsys):
+    (a,) = history.submit(task("a\x1b]0;name\x07"))
+    history.ran(a, log=os.urandom(200_000) + b"\x1b[31m" * 100)
+    text = shown(history, "1", lines=0, out=Terminal())
+    assert not CONTROLS.search(re.sub(r"\x1b\[[0-9;:]*m", "", text))
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_progress_bar_is_its_last_state(history, is_terminal):
+    (a,) = history.submit(task("a"))
+    history.ran(a, log=b"0%\r50%\r100%\ndos\r\n1%\r\x1b[K2%\r")
+    assert shown(history, "a", out=Terminal() if is_terminal else io.StringIO()) == "100%\ndos\n2%\n"
 
 
 def test_a_stream_that_knows_few_letters_gets_the_rest_escaped(history):
     (a,) = history.submit(task("a"))
     history.ran(a, log="größe ✓\n".encode())
-    raw = io.BytesIO()
-    out = io.TextIOWrapper(raw, encoding="latin-1")
-    logs(history.path, ["a"], follow=False, err=False, failed=False, lines=5, out=out)
-    assert raw.getvalue() == "größe \\u2713\n".encode("latin-1")
+    data = io.BytesIO()
+    out = io.TextIOWrapper(data, encoding="latin-1")
+    logs(history.path, ["a"], out=out, **DEFAULTS)
+    assert data.getvalue() == "größe \\u2713\n".encode("latin-1")
 
 
 def test_a_reader_that_goes_away_is_no_error(history):
@@ -191,99 +263,37 @@ def test_a_reader_that_goes_away_is_no_error(history):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as out:
-        assert logs(history.path, ["a"], follow=False, err=False, failed=False, lines=0, out=out) == 0
+        assert logs(history.path, ["a"], out=out, **{**DEFAULTS, "lines": 0}) == 0
 
 
-# ---- following ----
+# ---- bytes as they are ----
 
 
-class Followed:
-    """`logs -f` in a thread, and what it wrote."""
-
-    def __init__(self, history, *tasks, out=None):
-        self.out = out or io.StringIO()
-        self.thread = threading.Thread(target=shown, args=(history, *tasks), kwargs={"out": self.out, "follow": True})
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.thread.join(timeout=10)
-        assert not self.thread.is_alive()
-
-    def wait_for(self, text):
-        deadline = time.monotonic() + 10
-        while text not in self.out.getvalue():
-            assert time.monotonic() < deadline, self.out.getvalue()
-            time.sleep(0.01)
-
-
-def append(history, path, text):
-    with (history.path / path).open("ab") as file:
-        file.write(text)
-
-
-def test_following_ends_with_the_attempt_and_shows_all_it_wrote(history):
+def test_raw_is_the_file_and_nothing_else(history, capsys):
     (a,) = history.submit(task("a"))
-    claim = history.start(a, log=b"old 1\nold 2\n")
-    with Followed(history, "a") as followed:
-        followed.wait_for("old 2\n")
-        append(history, claim.log, b"new 1\nhalf")
-        followed.wait_for("new 1\n")
-        append(history, claim.log, b" a line")
-        append(history, claim.err, b"Traceback\n")
-        history.end(a, outcome=Exited(1))
-    assert followed.out.getvalue() == (
-        "old 1\nold 2\nnew 1\nhalf a line\n\n==> a (attempt 1, exit code 1): logs/gpu0_a_1.err <==\nTraceback\n"
+    content = HOSTILE + b"\r\n0%\r50%\r" + bytes(range(256)) * 2000
+    history.ran(a, outcome=Exited(1), log=content, err=b"Traceback")
+    assert raw(history, "a", lines=0) == content
+    assert raw(history, "a", err=True) == b"Traceback"
+    assert raw(history, "a", lines=1) == content[content.rindex(b"\n") + 1 :]
+    assert capsys.readouterr().err == ""
+
+
+def test_raw_of_several_is_one_file_after_the_other(history, capsys):
+    a, b, c = history.submit(task("a"), task("b"), task("c"))
+    history.ran(a, log=b"of a\r")
+    history.ran(b, log=b"of b\x1b[0m")
+    history.ran(c, err=b"of c\n")
+    assert raw(history, "b", "a", "c") == b"of b\x1b[0mof a\r"
+    assert capsys.readouterr().err == (
+        "==> b (attempt 1, exit code 0): logs/gpu0_b_1.log <==\n"
+        "==> a (attempt 1, exit code 0): logs/gpu0_a_1.log <==\n"
+        "c: attempt 1 wrote nothing to logs/gpu0_c_1.log (exit code 0)\n"
     )
 
 
-def test_several_are_followed_with_a_header_at_each_switch(history):
-    a, b = history.submit(task("a"), task("b"))
-    claims = [history.start(one) for one in (a, b)]
-    with Followed(history) as followed:
-        followed.wait_for("_b_1.log <==\n")
-        append(history, claims[0].log, b"a 1\n")
-        followed.wait_for("a 1\n")
-        append(history, claims[1].log, b"b 1\n")
-        followed.wait_for("b 1\n")
-        append(history, claims[1].log, b"b 2\n")
-        followed.wait_for("b 2\n")
-        history.end(a)
-        history.end(b)
-    text = followed.out.getvalue()
-    assert text.count("==> a ") == 2
-    assert text.count("==> b ") == 2
-    assert text.endswith("b 1\nb 2\n")
-
-
-def test_following_ends_where_the_owner_dies_without_an_end(history):
-    (a,) = history.submit(task("a"))
-    with subprocess.Popen(["sleep", "60"]) as process:
-        owner = replace(this_owner("worker"), pid=process.pid, start=start_time(process.pid))
-        history.start(a, log=b"last words\n", owner=owner)
-        with Followed(history, "a") as followed:
-            followed.wait_for("last words\n")
-            process.kill()
-            process.wait()
-    assert followed.out.getvalue() == "last words\n"
-
-
-def test_a_terminal_sees_a_progress_bar_move(history):
-    (a,) = history.submit(task("a"))
-    claim = history.start(a, log=b"epoch 1\n10%\r")
-    with Followed(history, "a", out=Terminal()) as followed:
-        followed.wait_for("epoch 1\n10%")
-        append(history, claim.log, b"20%\r")
-        followed.wait_for("10%\r\x1b[K20%")
-        append(history, claim.log, b"30%\nepoch 2\n")
-        history.end(a)
-    assert followed.out.getvalue().endswith("20%\r\x1b[K30%\nepoch 2\n")
-
-
-def test_a_lost_attempt_says_so(history):
-    a, b = history.submit(task("a"), task("b"))
-    history.ran(a, outcome=Lost("rebooted"))
-    history.ran(b)
-    assert "==> a (attempt 1, lost: its machine was restarted)" in shown(history, "a", "b")
+def test_raw_follows_one_task_only(history):
+    for one in history.submit(task("a"), task("b")):
+        history.start(one)
+    with pytest.raises(UsageError, match="--raw -f follows one task, these are 2: name one"):
+        raw(history, follow=True)

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from parallel_train.commands import tail
-from parallel_train.commands.tail import CUT, LONGEST_LINE, Tail
+from parallel_train.report import tail
+from parallel_train.report.tail import CUT, LONGEST_LINE, Tail, last_lines
 
 
 def shown(path, lines):
@@ -81,6 +81,50 @@ def test_a_huge_line_is_cut_and_takes_little_memory(log, lines):
     assert line.endswith(b"\0the end")
     assert len(line) == LONGEST_LINE + len(CUT)
     assert peak < 4 * 2**20
+
+
+def test_of_ten_gigabytes_only_the_end_is_read(log):
+    with log.open("wb") as file:
+        file.truncate(10 * 2**30)  # holes: they take no room
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nlast but one\nlast\n")
+    found = Tail.open(log, 2)
+    assert found.file.tell() == 10 * 2**30 + 1
+    assert list(found.lines()) == [b"last but one", b"last"]
+    found.close()
+    assert last_lines(log, 2) == ["last but one", "last"]
+
+
+def test_a_file_that_was_emptied_is_read_from_its_beginning(log):
+    log.write_bytes(b"one\ntwo\nthr")
+    followed = Tail.open(log, 5)
+    assert list(followed.lines()) == [b"one", b"two"]
+    log.write_bytes(b"new\n")
+    assert list(followed.lines()) == [b"new"]
+    followed.close()
+
+
+@pytest.mark.parametrize("becomes", ["deleted", "replaced"])
+def test_a_file_that_lost_its_name_is_read_on_as_its_task_writes_on(log, becomes):
+    with log.open("ab", buffering=0) as task:
+        task.write(b"one\n")
+        followed = Tail.open(log, 5)
+        assert list(followed.lines()) == [b"one"]
+        log.unlink()
+        if becomes == "replaced":
+            log.write_bytes(b"somebody else's\n")
+        task.write(b"two\n")
+        assert list(followed.lines()) == [b"two"]
+        followed.close()
+
+
+def test_the_bytes_as_they_are(log):
+    content = b"a\r\nb\xff\x1b[31m\r50%"
+    log.write_bytes(content)
+    found = Tail.open(log, 0)
+    assert b"".join(found.blocks()) == content
+    assert list(found.blocks()) == []
+    found.close()
 
 
 def test_an_endless_progress_bar_is_its_last_state(log):
