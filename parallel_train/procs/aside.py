@@ -36,6 +36,12 @@ def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
     raise OSError(errno.EXDEV, "the old output can't be moved", output)
 
 
+def place_of(queue: str, name: str, output: str) -> str:
+    """The folder that `put_aside` has made; empty where it was not done."""
+    folders = [os.path.join(base, name) for base in _bases(queue, output)]
+    return next((folder for folder in folders if os.path.lexists(folder)), "")
+
+
 def _move(output: str, part: str) -> bool:
     """Move `output`, if it is there, into `part`; False where that is on another disk or mount."""
     if not os.path.lexists(output):

@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
+from parallel_train.procs import cgroups
+
 
 def usable_cores(root: str = "/") -> int:
     """How many cores can be busy at once, at least 1. `root` is where `proc` and `sys` are mounted."""
-    quotas = [quota for folder in _cgroups(root) for quota in _quota(folder)]
+    quotas = [quota for folder in cgroups.folders("cpu", root) for quota in _quota(folder)]
     return max(1, int(min([_allowed(), *quotas])))
 
 
@@ -24,38 +26,12 @@ def _allowed() -> int:
     return os.cpu_count() or 1
 
 
-def _cgroups(root: str) -> Iterator[str]:
-    """Every cgroup folder that may limit us: ours and those above it, since the tightest quota wins.
-
-    In a container the path may be the host's, of which only the topmost folder can be seen.
-    """
-    for line in _read(os.path.join(root, "proc/self/cgroup")).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mounts = {controllers, "cpu"} if controllers else {"", "unified"}
-        while True:
-            for mount in mounts:
-                yield os.path.join(root, "sys/fs/cgroup", mount, path.lstrip("/"))
-            if path.strip("/") == "":
-                break
-            path = os.path.dirname(path)
-
-
 def _quota(folder: str) -> Iterator[float]:
     """The cores that one cgroup allows; nothing where it sets no limit."""
-    new = _read(os.path.join(folder, "cpu.max")).split()
-    old = [_read(os.path.join(folder, f"cpu.cfs_{name}_us")).strip() for name in ("quota", "period")]
+    new = cgroups.read(os.path.join(folder, "cpu.max")).split()
+    old = [cgroups.read(os.path.join(folder, f"cpu.cfs_{name}_us")).strip() for name in ("quota", "period")]
     for pair in (new, old):
         with suppress(ValueError, ZeroDivisionError):
             quota, period = (int(number) for number in pair)
             if quota > 0:
                 yield quota / period
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
 
-from parallel_train.procs.cards import QUERY_LIMIT, Card, GpuProcess, ProviderError, State
+from parallel_train.core.machine import Card, CardState, GpuProcess
+from parallel_train.procs.cards import QUERY_LIMIT, ProviderError
 
 _STATES = ("ok", "gone", "sick", "hang")
 _UUID = re.compile(r"[A-Za-z0-9._-]{0,64}")  # it becomes part of a file name
@@ -64,7 +65,9 @@ def _card(entry: Mapping[str, Any], place: int) -> Card:
         memory_total_mib=read["memory_total_mib"] or 0,
         memory_used_mib=sum(process.memory_mib for process in processes) if used is None else used,
         processes=processes,
-        state=cast("State", read["state"] or "ok"),
+        state=cast("CardState", read["state"] or "ok"),
+        utilization_percent=read["utilization_percent"],
+        temperature_c=read["temperature_c"],
     )
 
 
@@ -73,7 +76,7 @@ def _process(item: object, where: str) -> GpuProcess:
         raise ValueError(f'{where} must be an object with a "pid"')
     _refuse_unknown(item, _PROCESS, where)
     read = {key: _value(item, key, check, where) for key, check in _PROCESS.items()}
-    return GpuProcess(pid=read["pid"], user=read["user"] or "?", memory_mib=read["memory_mib"] or 0)
+    return GpuProcess(read["pid"], read["user"] or "?", read["memory_mib"] or 0, read["command"] or "")
 
 
 def _is_count(value: object) -> bool:
@@ -87,7 +90,7 @@ def _is_text(value: object) -> bool:
 _Check: TypeAlias = "tuple[str, Callable[[Any], bool]]"  # what the value must be, in words and as a test
 _COUNT: _Check = ("a whole number from 0", _is_count)
 _TEXT: _Check = ("text", _is_text)
-_PROCESS: dict[str, _Check] = {"pid": _COUNT, "user": _TEXT, "memory_mib": _COUNT}
+_PROCESS: dict[str, _Check] = {"pid": _COUNT, "user": _TEXT, "memory_mib": _COUNT, "command": _TEXT}
 _CARD: dict[str, _Check] = {
     "index": _COUNT,
     "uuid": (
@@ -97,6 +100,8 @@ _CARD: dict[str, _Check] = {
     "name": _TEXT,
     "memory_total_mib": _COUNT,
     "memory_used_mib": _COUNT,
+    "utilization_percent": _COUNT,
+    "temperature_c": _COUNT,
     "processes": ("a list", lambda value: isinstance(value, list)),
     "state": (f"one of {', '.join(_STATES)}", lambda value: value in _STATES),
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from parallel_train.core.machine import Card
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs.cards import Card
 
 FORMS = "auto, 0,1, 0-3, a UUID (GPU-... or MIG-...), cpu:2, fake:4 or fake:FILE"
 

@@ -6,20 +6,14 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from parallel_train.core.machine import Card, GpuProcess
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs.cards import (
-    QUERY_LIMIT,
-    Card,
-    GpuProcess,
-    NoDriverError,
-    NvmlProvider,
-    Provider,
-    ProviderError,
-)
+from parallel_train.procs.cards import QUERY_LIMIT, NoDriverError, Provider, ProviderError
 from parallel_train.procs.cores import usable_cores
+from parallel_train.procs.driver import DriverProvider, NvmlProvider
 from parallel_train.procs.fake_gpus import FileProvider
 from parallel_train.procs.gpu_ids import Pick, existing, find, parse_ids
 
@@ -31,11 +25,14 @@ __all__ = [
     "GpuProcess",
     "Host",
     "NoDriverError",
+    "NoneFreeError",
     "NvmlProvider",
     "Provider",
     "ProviderError",
     "choose",
     "cpu_slots",
+    "is_private",
+    "provider_of",
 ]
 
 _WITHOUT = "without a GPU: --gpus cpu:2; to try things out: --gpus fake:2"
@@ -48,8 +45,28 @@ class Choice:
     """The devices to use, in the order given, and where to ask for their cards again."""
 
     devices: tuple[Device, ...]
-    notes: tuple[str, ...] = ()  # lines to show the user
+    remarks: tuple[str, ...] = ()  # lines to show the user
     provider: Provider | None = None  # None where no cards are behind the devices
+    left_out: Mapping[int, str] = field(default_factory=dict)  # why, by the index of the card
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks, and before them what was left out."""
+        together: dict[str, list[str]] = {}
+        for index, why in self.left_out.items():
+            together.setdefault(why, []).append(str(index))
+        told = (f"left out GPU {', '.join(indexes)}: {why}" for why, indexes in together.items())
+        return (*told, *self.remarks)
+
+
+class NoneFreeError(UsageError):
+    """There are cards, and `auto` takes none of them; `left_out` as in Choice, `short` is the text without it."""
+
+    def __init__(self, left_out: Mapping[int, str], advice: str) -> None:
+        reasons = "".join(f"\n  GPU {index}: {why}" for index, why in left_out.items())
+        super().__init__(f"no GPU is free:{reasons}\n({advice})")
+        self.short = f"no GPU is free ({advice})"
+        self.left_out = left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +76,32 @@ class Host:
     queue: str
     ours: Callable[[int], bool]  # is this pid one of our own attempts?
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    provider: Provider = field(default_factory=NvmlProvider)
+    provider: Provider = field(default_factory=DriverProvider)
     limit: float = QUERY_LIMIT  # seconds that the cards of fake:FILE may hang
 
 
-def choose(spec: str, host: Host) -> Choice:
-    """The devices that `--gpus SPEC` means here. Raises UsageError."""
+def choose(spec: str, host: Host, provider: Provider | None = None) -> Choice:
+    """The devices that `--gpus SPEC` means here. Raises UsageError.
+
+    `provider` is asked in the place of the one that SPEC means.
+    """
     kind, colon, rest = spec.strip().partition(":")
-    if kind == "cpu" and colon:
-        return Choice(cpu_slots(_count(spec, rest), host.queue))
-    if kind == "fake" and re.fullmatch(r"-?[0-9]+", rest):
-        return Choice(_fakes(_count(spec, rest), host.queue))
+    asked = provider or provider_of(spec, host)
+    if asked is None:
+        slots = cpu_slots if kind == "cpu" else _fakes
+        return Choice(slots(_count(spec, rest), host.queue))
+    host = replace(host, provider=asked)
     if kind == "fake" and rest:
         return _from_file(rest, host)
-    if kind == "auto" and not colon:
-        return _auto(host)
-    return _explicit(spec, host)
+    return _auto(host) if kind == "auto" and not colon else _explicit(spec, host)
+
+
+def provider_of(spec: str, host: Host) -> Provider | None:
+    """Who knows the cards that `--gpus SPEC` speaks of; None where it speaks of none."""
+    kind, colon, rest = spec.strip().partition(":")
+    if (kind == "cpu" and colon) or (kind == "fake" and re.fullmatch(r"-?[0-9]+", rest)):
+        return None
+    return FileProvider(rest, host.limit) if kind == "fake" and rest else host.provider
 
 
 def cpu_slots(count: int, queue: str, first: int = 0) -> tuple[Device, ...]:
@@ -88,6 +115,11 @@ def cpu_slots(count: int, queue: str, first: int = 0) -> tuple[Device, ...]:
 def _fakes(count: int, queue: str) -> tuple[Device, ...]:
     mark = _hash(queue)
     return tuple(Device("gpu", str(nr), str(nr), f"fake-{mark}-{nr}", name="fake GPU") for nr in range(count))
+
+
+def is_private(lock: str, queue: str) -> bool:
+    """Whether the slot of this lock is one that only attempts of `queue` can hold."""
+    return f"-{_hash(queue)}-" in lock
 
 
 def _hash(path: str) -> str:
@@ -114,12 +146,11 @@ def _auto(host: Host) -> Choice:
     if not cards:
         return _instead(host, "no GPU here")
     if value is None:
-        return _free([Pick(card) for card in cards], (), host)
+        return _free([Pick(card) for card in cards], {}, host)
     picks = _inherited(value, cards)
     shown = {pick.card.index for pick in picks}
-    hidden = [str(card.index) for card in cards if card.index not in shown]
-    notes = (f"left out GPU {', '.join(hidden)}: CUDA_VISIBLE_DEVICES is {value}",) if hidden else ()
-    return _free(picks, notes, host)
+    hidden = [card.index for card in cards if card.index not in shown]
+    return _free(picks, dict.fromkeys(hidden, f"CUDA_VISIBLE_DEVICES is {value}"), host)
 
 
 def _inherited(value: str, cards: tuple[Card, ...]) -> list[Pick]:
@@ -140,17 +171,15 @@ def _inherited(value: str, cards: tuple[Card, ...]) -> list[Pick]:
     return picks
 
 
-def _free(picks: list[Pick], notes: tuple[str, ...], host: Host) -> Choice:
+def _free(picks: list[Pick], hidden: Mapping[int, str], host: Host) -> Choice:
     against = {pick: _against(pick, host) for pick in picks}
     free = [pick for pick in picks if not against[pick]]
-    left_out = [f"GPU {pick.card.index}: {why}" for pick, why in against.items() if why]
+    left_out = {**hidden, **{pick.card.index: why for pick, why in against.items() if why}}
     if not free:
-        reasons = "".join(f"\n  {reason}" for reason in left_out)
         shareable = [f"to share one, name it: --gpus {_visible(pick)}; " for pick in picks if _is_ok(pick)]
-        raise UsageError(f"no GPU is free:{reasons}\n({''.join(shareable[:1])}{_WITHOUT})")
+        raise NoneFreeError(left_out, f"{''.join(shareable[:1])}{_WITHOUT}")
     devices = tuple(pick.device(_visible(pick)) for pick in free)
-    told = (f"left out {reason}" for reason in left_out)
-    return Choice(devices, (*notes, *told, *_about_mig(free)), host.provider)
+    return Choice(devices, tuple(_about_mig(free)), host.provider, left_out)
 
 
 def _visible(pick: Pick) -> str:
@@ -199,9 +228,9 @@ def _instead(host: Host, why: str) -> Choice:
 
 def _from_file(file: str, host: Host) -> Choice:
     # CUDA_VISIBLE_DEVICES speaks of real cards; often it is set to hide them from a test.
-    choice = _auto(Host(host.queue, host.ours, {}, FileProvider(file, host.limit)))
+    choice = _auto(replace(host, environ={}))
     mark = _hash(file)
-    return Choice(tuple(_faked(device, mark) for device in choice.devices), choice.notes, choice.provider)
+    return replace(choice, devices=tuple(_faked(device, mark) for device in choice.devices))
 
 
 def _faked(device: Device, mark: str) -> Device:

@@ -19,13 +19,42 @@ _PATIENCE = 0.05  # seconds: another worker's look at a lock takes it for a mome
 
 def folder() -> str:
     """This user's folder of slot locks. Raises PermissionError where it is not ours alone."""
-    path = f"/tmp/parallel-train-{os.getuid()}"  # noqa: S108  one place for all queues, checked below
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    found = os.lstat(path)
+        os.mkdir(place(), 0o700)
+    check()
+    return place()
+
+
+def place() -> str:
+    return f"/tmp/parallel-train-{os.getuid()}"  # noqa: S108  one place for all queues, checked below
+
+
+def check() -> bool:
+    """Whether the folder is there. Raises PermissionError where it is not ours alone."""
+    try:
+        found = os.lstat(place())
+    except FileNotFoundError:
+        return False
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PermissionError(f"{path} is not a folder of yours alone: move it away")
-    return path
+        raise PermissionError(f"{place()} is not a folder of yours alone: move it away")
+    return True
+
+
+def holders() -> dict[str, dict[str, Any]]:
+    """Who is written into the locks, by their names; it may have died since. Looks only."""
+    found = {}
+    for name in os.listdir(place()) if check() else ():
+        try:
+            descriptor = os.open(os.path.join(place(), name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue  # gone since, or nothing of ours
+        try:
+            who = holder(descriptor)
+        finally:
+            os.close(descriptor)
+        if who:
+            found[name] = who
+    return found
 
 
 def take(name: str) -> int | None:

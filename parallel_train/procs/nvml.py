@@ -1,7 +1,7 @@
 """Run by path as a child: prints what NVML says of the cards, as one line of JSON.
 
-Arguments: the folder that holds pynvml.py, and the seconds the parent waits. It prints `{"cards": [...]}`,
-`{"none": why}` where there is no driver, or `{"error": what}`. Standard library only.
+Arguments: the folder that holds pynvml.py, and the seconds the parent waits. It prints `{"cards": [...], "version":
+..., "cuda": ...}`, `{"none": why}` where there is no driver, or `{"error": what}`. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import importlib
 import json
 import math
 import os
-import pwd
 import signal
 import sys
 from types import ModuleType
 from typing import Any
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from parallel_train.procs.owners import process_facts
 
 _MIB = 1024 * 1024
 
@@ -36,7 +38,12 @@ def answer(nvml: ModuleType) -> dict[str, Any]:
     )
     try:
         nvml.nvmlInit()
-        return {"cards": _cards(nvml)}
+        cuda = _or_none(nvml, nvml.nvmlSystemGetCudaDriverVersion_v2)
+        return {
+            "cards": _cards(nvml),
+            "version": _or_none(nvml, nvml.nvmlSystemGetDriverVersion) or "",
+            "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else "",
+        }
     except nvml.NVMLError as error:
         return {"none" if error.value in nothing else "error": str(error)}
 
@@ -50,7 +57,7 @@ def _cards(nvml: ModuleType) -> list[dict[str, Any]]:
 def _card(nvml: ModuleType, place: int) -> dict[str, Any] | None:
     """What can be known of one card; None where our cgroup hides it, so that it is not ours to use."""
     card: dict[str, Any] = {"uuid": "", "name": "", "processes": [], "state": "ok", "mig": []}
-    card.update(memory_total_mib=0, memory_used_mib=0)
+    card.update(memory_total_mib=0, memory_used_mib=0, utilization_percent=None, temperature_c=None)
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(place)
         card["uuid"] = nvml.nvmlDeviceGetUUID(handle)
@@ -62,6 +69,9 @@ def _card(nvml: ModuleType, place: int) -> dict[str, Any] | None:
             card["memory_used_mib"] = memory.used // _MIB
         card["processes"] = _processes(nvml, handle)
         card["mig"] = _mig(nvml, handle)
+        use = _or_none(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
+        card["utilization_percent"] = None if use is None else use.gpu
+        card["temperature_c"] = _or_none(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
     except nvml.NVMLError as error:
         if error.value == nvml.NVML_ERROR_NO_PERMISSION:
             return None
@@ -85,16 +95,21 @@ def _unless_refused(nvml: ModuleType, ask: Any, *arguments: Any) -> Any:
         return None
 
 
+def _or_none(nvml: ModuleType, ask: Any, *arguments: Any) -> Any:
+    """What NVML answers, or None: for what is good to know, and no reason to call a card sick."""
+    try:
+        return ask(*arguments)
+    except nvml.NVMLError:
+        return None
+
+
 def _processes(nvml: ModuleType, handle: Any) -> list[dict[str, Any]]:
     """Those that compute. Those that only draw (a desktop) don't make a card taken."""
     found = _unless_refused(nvml, nvml.nvmlDeviceGetComputeRunningProcesses_v3, handle)
     older = getattr(nvml, "nvmlDeviceGetComputeRunningProcesses_v2", None)  # absent from nvidia-ml-py 12
     if found is None and older is not None:  # drivers before 510
         found = _unless_refused(nvml, older, handle)
-    return [
-        {"pid": process.pid, "user": _user(process.pid), "memory_mib": (process.usedGpuMemory or 0) // _MIB}
-        for process in found or []
-    ]
+    return [process_facts(process.pid, (process.usedGpuMemory or 0) // _MIB) for process in found or []]
 
 
 def _mig(nvml: ModuleType, handle: Any) -> list[str]:
@@ -104,18 +119,6 @@ def _mig(nvml: ModuleType, handle: Any) -> list[str]:
     places = range(_unless_refused(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
     parts = [_unless_refused(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places]
     return [nvml.nvmlDeviceGetUUID(part) for part in parts if part is not None]
-
-
-def _user(pid: int) -> str:
-    # Asked for here, in the child: a directory service that is down can hang as well.
-    try:
-        owner = os.stat(f"/proc/{pid}").st_uid
-    except OSError:
-        return "?"
-    try:
-        return pwd.getpwuid(owner).pw_name
-    except KeyError:
-        return str(owner)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Iterator
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_COOKIE = b"PARALLEL_TRAIN_COOKIE="
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -143,17 +144,24 @@ def descendants(root: int) -> list[int]:
 
 def is_attempt(pid: int) -> bool:
     """Whether `pid` belongs to some attempt of this user's, in whichever queue."""
+    return bool(cookie_of(pid))
+
+
+def cookie_of(pid: int) -> str:
+    """The cookie of the attempt that `pid` belongs to; empty where it belongs to none that we can see."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return any(line.startswith(b"PARALLEL_TRAIN_COOKIE=") for line in file.read().split(b"\0"))
+            lines = file.read().split(b"\0")
     except OSError:
-        return False
+        return ""
+    found = [line[len(_COOKIE) :] for line in lines if line.startswith(_COOKIE)]
+    return found[0].decode(errors="replace") if found else ""
 
 
 def _carries(pid: int, cookie: str) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return b"PARALLEL_TRAIN_COOKIE=" + cookie.encode() in file.read().split(b"\0")
+            return _COOKIE + cookie.encode() in file.read().split(b"\0")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
 

@@ -1,0 +1,77 @@
+"""What is found out about a machine: values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CardState = Literal["ok", "gone", "sick"]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that computes on a card."""
+
+    pid: int
+    user: str  # "?" where it can't be known
+    memory_mib: int
+    command: str = ""  # empty where it can't be known
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One card as it was when asked. What a sick or lost card did not tell is empty, 0 or None."""
+
+    index: int  # in PCI bus order, as nvidia-smi counts
+    uuid: str
+    name: str
+    memory_total_mib: int
+    memory_used_mib: int
+    processes: tuple[GpuProcess, ...] = ()
+    state: CardState = "ok"
+    mig: tuple[str, ...] = ()  # the ids of its MIG instances
+    utilization_percent: int | None = None
+    temperature_c: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """What a driver says of itself and of its cards."""
+
+    cards: tuple[Card, ...]
+    version: str = ""  # such as 550.54.14
+    cuda: str = ""  # the newest CUDA that it knows, such as 12.4
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python, and the torch that it finds."""
+
+    python: str = ""  # its version
+    torch: str = ""  # empty where there is none
+    cuda: str = ""  # what that torch was built for; empty for one without CUDA
+    hip: str = ""
+    sees_cards: bool = False
+    said: str = ""  # a warning, or why torch can't be imported
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What a folder lies on."""
+
+    folder: str
+    mount: str  # where it is mounted
+    kind: str  # as the kernel calls it, such as ext4 or nfs4
+    free_mib: int
+    free_files: int | None  # None where the disk makes room for files as they come
+    is_writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this process and its children may use; None: as much as there is."""
+
+    open_files: int | None
+    processes: int | None  # how many more
+    memory_mib: int | None
+    installed_mib: int
