@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+# What a terminal would obey: a name may come from anywhere.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class ParallelTrainError(Exception):
     """An expected error: the command line prints its text, without a traceback, and exits with `exit_code`."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return _CONTROL.sub("?", super().__str__())
 
 
 class UsageError(ParallelTrainError):

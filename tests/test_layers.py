@@ -205,7 +205,7 @@ def test_only_the_gate_catches_everything(name):
 
 
 LONGEST_FUNCTION, LONGEST_MODULE = 50, 320
-LISTS = {("commands/app.py", "run")}  # a signature and a call with one line per option
+LISTS = {("commands/cli/run.py", "run")}  # a signature and a call with one line per option
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -13,10 +13,10 @@ from pathlib import Path
 from parallel_train.commands import select
 from parallel_train.commands.options import RunOptions
 from parallel_train.core import graph
-from parallel_train.core.situation import Situation
+from parallel_train.core.situation import Situation, Template
 from parallel_train.core.slots import Device, Pool
-from parallel_train.core.state import Ended, Line, Running
-from parallel_train.core.task import Task
+from parallel_train.core.state import Ended, Line, Running, is_satisfied
+from parallel_train.core.task import Task, has_late
 from parallel_train.errors import NothingSelectedError, UsageError
 from parallel_train.procs import cores, gpus, process
 from parallel_train.store import taskfile
@@ -63,7 +63,11 @@ def sort_words(options: RunOptions) -> Asked:
         if file is not None:
             raise UsageError(f"--custom-tasks means tasks/custom.yaml or tasks/custom.py; {file} was given too")
         file = _custom_file()
+    if second := next((word for word in words if select.is_task_file(word) and Path(word).is_file()), None):
+        raise UsageError(f"{file or 'a task file'} and {second} are two task files: name one")
     overrides = dict(word.split("=", 1) for word in words if "=" in word)
+    if "" in overrides:
+        raise UsageError(f"={overrides['']} names no param: write NAME=VALUE")
     return Asked(file or DEFAULT_FILE, tuple(w for w in words if "=" not in w), overrides)
 
 
@@ -76,8 +80,8 @@ def _custom_file() -> str:
 
 def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) -> taskfile.TaskFile:
     """The tasks of the file, with their identities. Raises TaskFileError or UsageError."""
-    if not Path(asked.file).is_file():
-        hint = "" if asked.file != DEFAULT_FILE else ": name a task file, or write that one (README, The task file)"
+    if not Path(asked.file).exists():
+        hint = "" if asked.file != DEFAULT_FILE else ": name a task file, or write that one with parallel-train init"
         raise UsageError(f"there is no {asked.file} in {project}{hint}")
     settings = taskfile.LoadSettings(
         project=project,
@@ -91,8 +95,13 @@ def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) ->
     known = identities(found.tasks, fingerprints)
     if queue.is_dir() and not options.dry_run:
         fingerprints.remember()
-    tasks = tuple(replace(task, identity=known[task.id]) for task in found.tasks)
+    tasks = tuple(replace(task, identity=known[task.id], python=settled(task, settings)) for task in found.tasks)
     return replace(found, tasks=tasks)
+
+
+def settled(task: Task, settings: taskfile.LoadSettings) -> str:
+    """The Python that the task's {python} means from now on; empty where it says none."""
+    return settings.python if has_late(task, "python") else ""
 
 
 def interpreter(asked: str | None) -> str:
@@ -121,21 +130,32 @@ def late_values(options: RunOptions) -> dict[str, str]:
 
 def machine(options: RunOptions, queue: Path, tasks: Sequence[Task]) -> Machine:
     """The slots of this worker. Raises UsageError where they can't be had, or can't carry a task."""
+    found = slots(options, queue, with_cpu_slots=any(task.gpus == 0 for task in tasks))
+    for task in tasks:
+        if not is_carried(task, found.pool) and task.gpus:
+            raise UsageError(f"{task.name} wants {task.gpus} GPUs; --gpus gives {len(found.pool.slots)}")
+        if not is_carried(task, found.pool):
+            raise UsageError(f"{task.name} wants no GPU and so a CPU slot; --cpu-slots gives none")
+    return found
+
+
+def slots(options: RunOptions, queue: Path, *, with_cpu_slots: bool) -> Machine:
+    """The same, whatever the tasks are; `with_cpu_slots` for those that want no GPU."""
     host = gpus.Host(str(queue), ours=process.is_attempt)
     choice = gpus.choose(options.gpus, host)
     is_cpu = all(device.kind == "cpu" for device in choice.devices)
     if is_cpu and options.at_once and options.gpus == "auto":
-        choice = replace(gpus.choose(f"cpu:{options.at_once}", host), notes=choice.notes)
+        choice = replace(gpus.choose(f"cpu:{options.at_once}", host), remarks=choice.remarks)
     extra: tuple[Device, ...] = ()
-    if any(task.gpus == 0 for task in tasks):
+    if with_cpu_slots:
         extra = gpus.cpu_slots(options.cpu_slots, str(queue), first=len(choice.devices) if is_cpu else 0)
-    for task in tasks:
-        if task.gpus > len(choice.devices):
-            raise UsageError(f"{task.name} wants {task.gpus} GPUs; --gpus gives {len(choice.devices)}")
-        if task.gpus == 0 and not extra:
-            raise UsageError(f"{task.name} wants no GPU and so a CPU slot; --cpu-slots gives none")
     running = min(len(choice.devices), options.at_once or len(choice.devices))
     return Machine(Pool.of(choice.devices, extra), cores.thread_cap(running), choice.notes)
+
+
+def is_carried(task: Task, pool: Pool) -> bool:
+    """Whether `task` fits into `pool` at all."""
+    return task.gpus <= len(pool.slots) if task.gpus else bool(pool.extra)
 
 
 def selection(asked: Asked, options: RunOptions, situation: Situation) -> frozenset[str]:
@@ -171,12 +191,27 @@ def to_run_again(situation: Situation, chosen: Iterable[str]) -> tuple[tuple[str
     return tuple(found)
 
 
-def to_repeat(situation: Situation, chosen: Iterable[str]) -> frozenset[str]:
-    """The failures that a run of `chosen` repeats: all where it begins anew, none where one was cut short."""
+def to_repeat(situation: Situation, chosen: Iterable[str], canaries: Mapping[Template, str]) -> frozenset[str]:
+    """The failures that a run of `chosen` repeats: all where it begins anew; where one was cut short none but those
+    of `canaries`, without which nothing else would run.
+    """
     states = {name: situation.lines[name].state for name in chosen}
-    if not all(isinstance(state, Ended) for state in states.values()):
-        return frozenset()
-    return frozenset(name for name, state in states.items() if isinstance(state, Ended) and state.ending == "failed")
+    failed = {name for name, state in states.items() if isinstance(state, Ended) and state.ending == "failed"}
+    is_new = all(isinstance(state, Ended) for state in states.values())
+    return frozenset(failed if is_new else failed & set(canaries.values()))
+
+
+def canaries(situation: Situation, chosen: Iterable[str], *, again: bool) -> dict[Template, str]:
+    """Of each template without a success so far, the task that runs first; with `again` old successes don't count."""
+    found: dict[Template, Line] = {}
+    proven = set()
+    for line in sorted((situation.lines[name] for name in chosen), key=lambda line: (-line.priority, line.task.number)):
+        template = (line.task.source, line.task.template)
+        if is_satisfied(line.state) and not again:
+            proven.add(template)
+        elif not line.is_cancelled:
+            found.setdefault(template, line)
+    return {template: line.task.id for template, line in found.items() if template not in proven}
 
 
 def check_disk_is_there(situation: Situation, project: Path) -> None:

@@ -64,11 +64,12 @@ def survey(project: Path, lines: Iterable[Line], late: Mapping[str, str] | None 
         promised = str(project / task.output) if task.output else None
         look = outputs.found_state if line.is_untouched else outputs.state
         state = cast("OutputState", look(promised, order.done_when(task, project)))
-        found.append(OutputFound(task.id, state, _changed_since(project, line, late) if late else ()))
+        found.append(OutputFound(task.id, state, changed_since(project, line, late) if late else ()))
     return found
 
 
-def _changed_since(project: Path, line: Line, late: Mapping[str, str]) -> tuple[str, ...]:
+def changed_since(project: Path, line: Line, late: Mapping[str, str]) -> tuple[str, ...]:
+    """What is not as it was for the deciding attempt, and is no part of its task's identity."""
     if line.deciding is None:
         return ()
     then = line.deciding.claim.made_with
@@ -78,33 +79,39 @@ def _changed_since(project: Path, line: Line, late: Mapping[str, str]) -> tuple[
 
 def read_situation(
     disk: DiskQueue,
-    tasks: Sequence[Task],
+    submitted: Iterable[Submitted],
     wishes: Wishes,
     pool: Pool,
     *,
     late: Mapping[str, str] | None = None,
     amiss: Callable[[str], None] = lambda _: None,
 ) -> Situation:
-    """Everything the records and outputs say of `tasks`, as a situation. Reads only; tells `amiss` of damage."""
+    """Everything the records and outputs say of what was submitted. Reads only; tells `amiss` of damage."""
     situation = Situation(wishes, pool)
     told = disk.changes(time.monotonic()) if disk.folder.is_dir() else []
     for event in told:
         if isinstance(event, Warned):
             amiss(event.text)
-    note(situation, [Submitted(disk.source, tuple(tasks)), *told])
+    note(situation, [*submitted, *told])
     absorb(situation, survey(disk.folder.parent, situation.lines.values(), late))
     return situation
 
 
-def look(project: Path, tasks: Sequence[Task]) -> Situation:
-    """The situation of `tasks` for somebody who only looks: nothing is written.
+def look(
+    project: Path,
+    tasks: Sequence[Task],
+    amiss: Callable[[str], None] | None = None,
+    late: Mapping[str, str] | None = None,
+) -> Situation:
+    """The situation of `tasks` for somebody who only looks: nothing is written. `late` as for `survey`.
 
     An attempt whose owner is surely dead is taken for lost, as the next worker will find it.
     """
     folder = project / queue.NAME
     chosen = frozenset(task.id for task in tasks)
     disk = DiskQueue(folder, this_owner("looking"), is_alive, interest=chosen)
-    situation = read_situation(disk, tasks, Wishes(selection=chosen), Pool(), amiss=_note)
+    submitted = [Submitted("", tuple(tasks))]
+    situation = read_situation(disk, submitted, Wishes(selection=chosen), Pool(), late=late, amiss=amiss or _note)
     dead = [c for c in situation.unwatched.values() if is_alive(c.owner) is False]
     if dead:
         absorb(situation, [Ended(End(c.task, c.attempt, Lost("killed"))) for c in dead])

@@ -67,6 +67,7 @@ class Task:
     number: int = 0  # queue-wide and permanent; 0 until it is submitted
     identity: str = ""  # see `identity`; empty until it is submitted
     source: str = ""  # the task file, as given
+    template: int = 0  # which of the file's templates it was made from
     stage: str | None = None
     shell: bool = False
     cwd: str = "."
@@ -81,6 +82,18 @@ class Task:
     priority: int = 0
     done_when: DoneWhen | None = None
     metrics: tuple[Metric, ...] = ()  # the first one ranks
+    python: str = ""  # what {python} means; empty: what the worker says
+
+
+def is_secret(variable: str) -> bool:
+    """Whether the value of an environment variable with this name is shown to nobody."""
+    return variable.upper().endswith(("TOKEN", "KEY", "SECRET", "PASSWORD"))
+
+
+def has_late(task: Task, name: str) -> bool:
+    """Whether the value of `name` is filled into the task at launch."""
+    mark = late(name)
+    return any(mark in text for text in (*task.command, *task.env.values(), task.cwd))
 
 
 def digest(value: Json) -> str:

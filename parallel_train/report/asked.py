@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from parallel_train.core import asking
 from parallel_train.core.facts import Claim, End
@@ -10,6 +11,14 @@ from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Line, Running, Waiting
 from parallel_train.core.task import Task
 from parallel_train.report import words
+
+MOST = 20  # lines of a kind
+
+
+def few(lines: Iterable[str]) -> list[str]:
+    """The first of them, and how many more there are."""
+    every = list(lines)
+    return every[:MOST] + ([f"… and {len(every) - MOST} more"] if len(every) > MOST else [])
 
 
 def workers(living: Sequence[str], *, command: str = "parallel-train worker") -> str:
@@ -22,20 +31,20 @@ def workers(living: Sequence[str], *, command: str = "parallel-train worker") ->
 # ---- cancel ----
 
 
-def cancelled(s: Situation, asked: Sequence[str], wanted: Collection[str]) -> Iterator[str]:
+def cancelled(s: Situation, asked: Sequence[str], wanted: Collection[str]) -> list[str]:
     """Before anything is stopped: `wanted` are those of `asked` that had not ended."""
-    for name in asked:
-        line = s.lines[name]
-        if name not in wanted:
-            yield f"{_name(line)}: {_had_ended(line)}; there is nothing to cancel"
-        elif isinstance(line.state, Running):
-            attempt = f"attempt {line.state.attempt}{_where(line)}"
-            yield f"{_name(line)}: {attempt} is told to stop (INT, TERM, KILL, 10 s apart)"
-        else:
-            yield f"{_name(line)}: will not run; it was {name_of(line.state)}"
     lost = [name for name in asking.aborted_by(s, wanted) if name not in wanted]
-    if lost:
-        yield f"Not run without {'it' if len(wanted) == 1 else 'them'}: {words.names(lost, s)}"
+    without = [f"Not run without {'it' if len(wanted) == 1 else 'them'}: {words.names(lost, s)}"] if lost else []
+    return [*few(_cancelled(s.lines[name], has_ended=name not in wanted) for name in asked), *without]
+
+
+def _cancelled(line: Line, *, has_ended: bool) -> str:
+    if has_ended:
+        return f"{_name(line)}: {_had_ended(line)}; there is nothing to cancel"
+    if isinstance(line.state, Running):
+        attempt = f"attempt {line.state.attempt}{_where(line)}"
+        return f"{_name(line)}: {attempt} is told to stop (INT, TERM, KILL, 10 s apart)"
+    return f"{_name(line)}: will not run; it was {name_of(line.state)}"
 
 
 def stopped(line: Line, end: End) -> str:
@@ -52,27 +61,32 @@ def not_stopped(line: Line, claim: Claim) -> str:
     )
 
 
-def way_back(tasks: Sequence[Task]) -> str:
-    return f"Run {'it' if len(tasks) == 1 else 'them'} after all: parallel-train retry {_spoken(tasks)}"
+def way_back(number: int, asked: Sequence[str]) -> str:
+    """`asked` is what the person typed."""
+    return f"Run {'it' if number == 1 else 'them'} after all: parallel-train retry {shlex.join(asked)}"
 
 
 # ---- retry ----
 
 
-def retried(s: Situation, found: asking.Retry) -> Iterator[str]:
-    for name in sorted(found.running, key=lambda name: s.lines[name].task.number):
-        line = s.lines[name]
+def retried(s: Situation, found: asking.Retry) -> list[str]:
+    freed = sorted(found.freed, key=lambda name: s.lines[name].task.number)
+    then = [f"To run after {'it' if len(found.rounds) == 1 else 'them'}: {words.names(freed, s)}"] if freed else []
+    return [*few(_retried(s, found)), *then]
+
+
+def _retried(s: Situation, found: asking.Retry) -> Iterator[str]:
+    for line in _in_order(s, found.running):
         yield f"{_name(line)}: runs now{_where(line)}; left alone"
-    for name in found.rounds:
-        line = s.lines[name]
+    for line in _in_order(s, found.rounds):
         kept = "; its folder is kept" if line.task.output else ""
         yield f"{_name(line)}: runs again (it was {name_of(line.state)}{kept})"
-    for name in found.due:
-        line = s.lines[name]
+    for line in _in_order(s, found.due):
         yield f"{_name(line)}: is to run anyway" + ("; it is paused" if line.is_paused else "")
-    if found.freed:
-        freed = sorted(found.freed, key=lambda name: s.lines[name].task.number)
-        yield f"To run after {'it' if len(found.rounds) == 1 else 'them'}: {words.names(freed, s)}"
+
+
+def _in_order(s: Situation, names: Iterable[str]) -> list[Line]:
+    return sorted((s.lines[name] for name in names), key=lambda line: line.task.number)
 
 
 # ---- pause, resume, priority ----

@@ -18,7 +18,7 @@ from parallel_train.core.events import (
     Submitted,
     Warned,
 )
-from parallel_train.core.facts import Claim, End, Request, verdict
+from parallel_train.core.facts import Claim, End, NotStarted, Request, verdict
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended as EndedState
 from parallel_train.core.state import Line, Waiting
@@ -95,6 +95,8 @@ class Narrator:
             case "succeeded":
                 time_ = f"  Time: {words.clock(end.seconds)}"
                 return Said(f"✓ {where} Task completed: {name}", "good", (time_,))
+            case "free" if isinstance(end.outcome, NotStarted):
+                return Said(f"{where} Not started after all: {name} ({words.clean(end.outcome.why)})", "note")
             case "free" if line.is_cancelled:
                 return Said(f"{where} Task cancelled: {name} ({words.end(end, line.task)})", "note")
             case "free":

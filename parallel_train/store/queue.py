@@ -23,7 +23,7 @@ _ABOUT = """This folder is parallel-train's queue for the project above it.
 tasks/    the tasks that were asked for      rounds/  why a task runs again
 claims/   who runs which attempt             ends/    how each attempt ended
 requests/ what people asked for              workers/ who works here now
-journal/  what was said, for people          aside/   old outputs, moved out of the way, never deleted
+journal/  what was said, for people          aside/   old outputs, moved out of the way
 
 Records are written once and never changed. Deleting this folder forgets what is done and what runs.
 """

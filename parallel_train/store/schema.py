@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from parallel_train.core.graph import did_you_mean, nearest
 from parallel_train.core.placeholders import written
@@ -33,9 +33,22 @@ def _as_seconds(value: Any) -> Any:
     raise ValueError("no duration")
 
 
-Text = Annotated[str, BeforeValidator(_as_text)]
-Texts = Annotated[list[Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
-Seconds = Annotated[float, BeforeValidator(_as_seconds)]
+# What an editor is told: also what is read as text, a list or seconds.
+_TEXT = {"type": ["string", "number", "boolean"]}
+_SECONDS = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "minLength": 1, "pattern": f"^{_DURATION.pattern}$"},
+    ]
+}
+
+Text = Annotated[str, BeforeValidator(_as_text), WithJsonSchema(_TEXT)]
+Texts = Annotated[
+    list[Text],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _TEXT}]}),
+]
+Seconds = Annotated[float, BeforeValidator(_as_seconds), WithJsonSchema(_SECONDS)]
 FromZero = Annotated[int, Field(ge=0)]
 
 
@@ -136,6 +149,16 @@ _WORDS = {
 # Without one of these, a placeholder may only seem to be unknown.
 _LOOKED_UP = frozenset({"command", "params", "matrix", "zip", "seeds", "output"})
 _INSIDE = {"matrix": "a list of values", "zip": "a list of values", "env": "text or a number"}
+
+
+def json_schema() -> dict[str, Any]:
+    """The keys as a JSON Schema, for editors."""
+    made = FileKeys.model_json_schema()
+    for model in (made, *made["$defs"].values()):
+        for key, value in model["properties"].items():
+            value.pop("title", None)
+            value["description"] = _WORDS[key]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
 @dataclass(frozen=True, slots=True)

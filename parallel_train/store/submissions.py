@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +50,19 @@ def newest(submissions: Iterable[Submission]) -> dict[str, Submission]:
         found.pop(submission.source, None)
         found[submission.source] = submission
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A task as it was submitted once."""
+
+    task: Task
+    submission: Submission
+
+
+def wordings(submissions: Iterable[Submission], identities: Collection[str]) -> dict[str, Wording]:
+    """For each of `identities` the task that has it, as it was submitted last."""
+    return {t.identity: Wording(t, s) for s in submissions for t in s.tasks if t.identity in identities}
 
 
 def numbered(tasks: Iterable[Task], known: Iterable[Submission]) -> tuple[Task, ...]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.sweep import Project, overlaps
 
-SEED = "PARALLEL_TRAIN_TEST_SEED"
+SEED = "KILL_TEST_SEED"
 TASKS = 200
 KILLS = 50
 SLOTS = 4

@@ -453,6 +453,23 @@ def test_a_value_of_the_command_line_goes_over_the_files(project: Project):
     assert (project.root / "o").read_text() == "0.5 gce\n"
 
 
+def test_with_a_value_only_what_is_asked_for_is_the_files_task_from_now_on(project: Project):
+    """The rest of the file was never asked for with that value, and stays as it was."""
+    kind = {"command": shell("echo {lr} > {output}"), "params": {"lr": 1}}
+    project.tasks(
+        {"name": "train", **kind, "output": "train-{lr}"},
+        {"name": "test", "command": shell("echo {lr} > {output}"), "params": {"lr": 1}, "output": "test-{lr}"},
+        {"name": "collate", "command": shell("cat train-* > {output}"), "needs": "train", "output": "all"},
+    )
+    assert project.run().code == 0
+    assert project.run("train", "lr=2").code == 0
+    assert project.endings() == {"train": "succeeded", "test": "succeeded", "collate": "succeeded"}
+    assert project.run("test", "lr=2").code == 0
+    assert len(project.status()) == 3
+    assert len(json.loads(project.ask("status", "--json").out)["tasks"]) == 5
+    assert project.run().out.count("Skipped") == 3
+
+
 def test_custom_tasks(project: Project):
     project.tasks(project.recording("mine"), file="tasks/custom.yaml")
     assert project.run("--custom-tasks").code == 0

@@ -20,7 +20,7 @@ from parallel_train.commands import status
 from tests.support.wait import wait_until
 
 PROGRAMS = Path(__file__).parent / "programs"
-MARK = "PARALLEL_TRAIN_TEST"  # in the environment of all that a test starts: the project's folder
+MARK = "TEST_OF_PARALLEL_TRAIN"  # in the environment of all that a test starts: the project's folder
 QUEUE = ".parallel-train"
 FAST_PYTHON = [sys.executable, "-I", "-S"]
 _NOT_A_USERS = ("PYTEST_", "PARALLEL_TRAIN", "COLUMNS", "LINES", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")

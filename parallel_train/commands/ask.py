@@ -1,0 +1,232 @@
+"""cancel, retry, pause, resume, priority: what people ask of all workers, as records that stay."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from parallel_train.commands.project import existing_queue, known_tasks, read_situation, this_owner
+from parallel_train.commands.select import select
+from parallel_train.core import asking
+from parallel_train.core.apply import apply
+from parallel_train.core.events import Submitted
+from parallel_train.core.facts import Asking, Claim, Lost, Request, Round
+from parallel_train.core.situation import Situation, Wishes
+from parallel_train.core.slots import Pool
+from parallel_train.core.state import Ended, Line
+from parallel_train.core.task import Task
+from parallel_train.errors import NothingSelectedError, UsageError
+from parallel_train.procs import process
+from parallel_train.procs.runner import is_alive, stop, sweep
+from parallel_train.report import asked as words
+from parallel_train.store import queue, requests
+from parallel_train.store.queue import DiskQueue
+
+POLL = 0.1  # seconds between two looks whether a cancelled attempt is over
+PATIENCE = 45.0  # seconds: the ladder takes 20, a shim of another host hears of it within 10
+
+
+@dataclass(slots=True)
+class Counter:
+    """Where a person asks: the queue as it stands, and where the answer goes."""
+
+    disk: DiskQueue
+    situation: Situation
+    tasks: tuple[Task, ...]  # that were named, else all
+    out: TextIO
+
+    @classmethod
+    def of(cls, project: Path, wanted: Sequence[str], out: TextIO) -> Counter:
+        """Raises UsageError where there is no queue, NothingSelectedError where `wanted` names nothing in it."""
+        folder = existing_queue(project)
+        os.umask(0o077)
+        queue.create(folder)  # an older version's may lack a folder
+        tasks = known_tasks(folder)
+        try:
+            chosen = select(wanted, tasks)
+        except NothingSelectedError:
+            tasks = known_tasks(folder, everything=True)  # one that its file names no more may still run
+            chosen = select(wanted, tasks)
+        disk = DiskQueue(folder, this_owner("asking"), is_alive, interest=frozenset(task.id for task in tasks))
+        everything = Wishes(selection=frozenset(task.id for task in tasks))
+        situation = read_situation(disk, [Submitted("", tasks)], everything, Pool(), amiss=lambda _: None)
+        return cls(disk, situation, chosen or tasks, out)
+
+    @property
+    def names(self) -> list[str]:
+        return [task.id for task in self.tasks]
+
+    def lines(self, names: Iterable[str]) -> list[Line]:
+        return [self.situation.lines[name] for name in names]
+
+    def ask(self, kind: Asking, tasks: Mapping[str, int]) -> None:
+        requests.ask(self.disk.folder, request(kind, tasks))
+
+    def say(self, *texts: str) -> None:
+        print("\n".join(texts), file=self.out, flush=True)
+
+    def workers(self) -> list[str]:
+        return [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in self.disk.others()]
+
+    def update(self) -> None:
+        for event in self.disk.changes(time.monotonic()):
+            apply(self.situation, event)
+
+
+def request(kind: Asking, tasks: Mapping[str, int], submission: int = 0) -> Request:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Request(0, kind, tasks, submission, by=person(), at=now)
+
+
+def person() -> str:
+    """Who asks: user@host."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+# ---- cancel ----
+
+
+def cancel(project: Path, wanted: Sequence[str], out: TextIO) -> int:
+    """Stop what runs of them, start nothing of the rest. Returns once nothing of them runs; 1 where something does."""
+    if not wanted:
+        raise UsageError("cancel what? Name tasks by number, name, stage or pattern; '*' means all")
+    counter = Counter.of(project, wanted, out)
+    open_ = asking.to_cancel(counter.situation, counter.names)
+    said = words.cancelled(counter.situation, counter.names, open_)
+    if open_:
+        counter.ask("cancel", open_)  # before the claims are read again: whoever claims one of them now sees it
+    counter.say(*said)
+    left = _end(counter, open_)
+    if open_:
+        counter.say(words.way_back(len(open_), wanted))
+    return 1 if left else 0
+
+
+def _end(counter: Counter, cancelled: Collection[str]) -> list[Claim]:
+    """End the living attempts of these tasks; those that have not ended when patience does."""
+    told: dict[tuple[str, int], Claim] = {}
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        for line in counter.lines(cancelled):
+            claim = _living(line)
+            if claim is not None and (claim.task, claim.attempt) not in told:
+                told[claim.task, claim.attempt] = claim
+                stop(claim)
+            if claim is not None and is_alive(claim.owner) is False:
+                sweep(claim)
+                counter.disk.end_as_lost(claim, Lost("killed" if claim.owner.boot == process.boot_id() else "rebooted"))
+        counter.update()
+        for key in [key for key in told if _end_said(counter, told[key])]:
+            del told[key]
+        left = [claim for line in counter.lines(cancelled) for claim in [_living(line)] if claim is not None]
+        if not left or time.monotonic() > deadline:
+            for claim in left:
+                counter.say(words.not_stopped(counter.situation.lines[claim.task], claim))
+            return left
+        time.sleep(POLL)
+
+
+def _living(line: Line) -> Claim | None:
+    last = line.attempts[-1] if line.attempts else None
+    return last.claim if last is not None and last.end is None else None
+
+
+def _end_said(counter: Counter, claim: Claim) -> bool:
+    line = counter.situation.lines[claim.task]
+    end = next((a.end for a in line.attempts if a.number == claim.attempt), None)
+    if end is not None:
+        counter.say(words.stopped(line, end))
+    return end is not None
+
+
+# ---- retry ----
+
+
+def retry(project: Path, wanted: Sequence[str], out: TextIO, *, failed: bool) -> int:
+    """Run them again, their folders kept, with the needs that stand in their way."""
+    if not wanted and not failed:
+        raise UsageError("retry what? Name tasks by number, name, stage or pattern, or give --failed")
+    counter = Counter.of(project, wanted, out)
+    names = counter.names
+    if failed:
+        names = [name for name in names if _has_failed(counter.situation.lines[name])]
+        if not names:
+            raise NothingSelectedError("no task has failed" + (" of these" if wanted else ""))
+    found = asking.retry(counter.situation, names, person())
+    rounds = {name: _open(counter.disk, wanted) for name, wanted in found.rounds.items()}
+    if found.tasks:
+        counter.ask("retry", {name: rounds.get(name, counter.situation.lines[name].round) for name in found.tasks})
+    counter.say(*words.retried(counter.situation, found))
+    if found.tasks:
+        counter.say(words.workers(counter.workers()))
+    return 0
+
+
+def _open(disk: DiskQueue, wanted: Round) -> int:
+    """The number of the round: the next one where somebody opened another kind at the same moment."""
+    while not disk.open_round(wanted).ours:
+        wanted = replace(wanted, number=wanted.number + 1)
+    return wanted.number
+
+
+def _has_failed(line: Line) -> bool:
+    return isinstance(line.state, Ended) and line.state.ending == "failed"
+
+
+# ---- pause, resume, priority ----
+
+
+def pause(project: Path, wanted: Sequence[str], out: TextIO) -> int:
+    """Start nothing new of these tasks, or, without any, of the whole queue."""
+    counter = Counter.of(project, wanted, out)
+    if wanted:
+        counter.ask("pause", dict.fromkeys(counter.names, 1))
+        counter.say(*words.few(map(words.task_paused, counter.lines(counter.names))))
+    else:
+        if not counter.situation.is_paused:
+            counter.ask("pause", {})
+        counter.say(words.queue_paused(counter.situation, sum(1 for _ in counter.situation.running())))
+    return 0
+
+
+def resume(project: Path, wanted: Sequence[str], out: TextIO) -> int:
+    counter = Counter.of(project, wanted, out)
+    s = counter.situation
+    if wanted:
+        counter.ask("resume", dict.fromkeys(counter.names, 1))
+        said = [words.task_resumed(line, is_queue_paused=s.is_paused) for line in counter.lines(counter.names)]
+    else:
+        if s.is_paused:
+            counter.ask("resume", {})
+        held = [name for name, line in s.lines.items() if line.is_paused and not isinstance(line.state, Ended)]
+        said = [words.queue_resumed(s, held)]
+    counter.say(*words.few(said))
+    if any(not isinstance(line.state, Ended) for line in counter.lines(counter.names)):
+        counter.say(words.workers(counter.workers()))
+    return 0
+
+
+def priority(project: Path, wanted: Sequence[str], out: TextIO) -> int:
+    """TASK … N: the higher, the sooner it starts."""
+    *names, last = wanted or ("",)
+    if not names or not _is_whole(last):
+        raise UsageError("priority TASK... N: name tasks, then a whole number; the higher it is, the sooner they start")
+    counter = Counter.of(project, names, out)
+    counter.ask("priority", dict.fromkeys(counter.names, int(last)))
+    counter.say(*words.few(words.prioritized(line, int(last)) for line in counter.lines(counter.names)))
+    return 0
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.removeprefix("-").removeprefix("+")
+    return digits.isascii() and digits.isdigit() and len(digits) <= 9

@@ -1,0 +1,23 @@
+"""Where commands look and write: the project folder, and standard output though it be closed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+
+def project(directory: Path | None) -> Path:
+    """The folder that -C names, from now on the current one. Raises UsageError."""
+    from parallel_train.commands.project import project_folder
+
+    return project_folder(directory)
+
+
+def out() -> TextIO:
+    """Standard output, which spells out what its encoding has no character for."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return sys.stdout or Path(os.devnull).open("w")

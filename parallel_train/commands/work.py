@@ -1,0 +1,129 @@
+"""The work itself: from a situation that is ready to begin to an exit code, for every command that runs tasks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from parallel_train.commands import plan, results, workers
+from parallel_train.commands.detach import Background, Departing
+from parallel_train.commands.options import RunOptions
+from parallel_train.commands.workers import Worker
+from parallel_train.core.events import Warned
+from parallel_train.core.situation import Situation
+from parallel_train.core.task import Task
+from parallel_train.errors import UsageError
+from parallel_train.procs.order import Surroundings
+from parallel_train.procs.runner import LocalRunner, check_kernel
+from parallel_train.procs.signals import Signals
+from parallel_train.report import summary, words
+from parallel_train.report.console import ConsoleReporter, Setup, make_reporter
+from parallel_train.scheduler import Scheduler
+from parallel_train.store import preflight
+from parallel_train.store.journal import Journal
+from parallel_train.store.queue import DiskQueue
+
+
+class MonotonicClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A worker that is ready to begin."""
+
+    project: Path
+    disk: DiskQueue
+    situation: Situation
+    machine: plan.Machine
+    notes: tuple[str, ...]
+    umask: int
+    source: str = ""  # what is submitted, where something is
+    tasks: tuple[Task, ...] = ()
+
+
+def new_worker() -> str:
+    """A name for this process as a worker, such as 20231228-143022-4711-9f3a."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def work(
+    prepared: Prepared, options: RunOptions, submit: Callable[[], list[str]], background: Background | None = None
+) -> int:
+    """Until there is nothing left to do; the exit code.
+
+    `submit` makes known what is asked for, last of all: a run that is refused must not have changed what others run.
+    With `background` it leaves the foreground once it has begun, where there is anything to do.
+    """
+    faults = preflight_faults(prepared, options)
+    if faults:
+        raise UsageError("nothing was started:\n" + "\n".join(f"  {fault}" for fault in faults))
+    if prepared.situation.open:
+        (prepared.project / options.log_dir).mkdir(parents=True, exist_ok=True)
+    check_kernel()
+    notes = [*prepared.notes, *submit()]
+    situation, disk = prepared.situation, prepared.disk
+    disk.about = workers.about(situation, disk, prepared.source, options.log_dir)
+    signals = Signals()
+    journal = Journal(disk.folder / "journal" / f"{disk.owner.worker}.jsonl")
+    leaving = background if situation.open else None
+    reporter = reporter_of(prepared, options, journal, sys.stdout if leaving is None else None)
+    try:
+        for note in notes:
+            reporter.show(Warned(note), situation)
+        reporter.begin(situation)
+        runner = LocalRunner(surroundings(prepared, options), signals)
+        shown = reporter if leaving is None else _departing(prepared, reporter, leaving, notes)
+        return Scheduler(situation, disk, runner, shown, reporter.setup.clock).run()
+    finally:
+        reporter.stop()
+        signals.close()
+        journal.close()
+
+
+def _departing(prepared: Prepared, reporter: ConsoleReporter, leaving: Background, notes: list[str]) -> Departing:
+    worker = Worker(prepared.disk.owner, prepared.disk.about)
+    opening = [*(f"! {words.clean(note)}" for note in notes), summary.opening(prepared.situation)[0].text]
+    return Departing(
+        reporter, lambda: leaving.leave(worker.seen(prepared.project), opening, worker.lines(prepared.project))
+    )
+
+
+def reporter_of(prepared: Prepared, options: RunOptions, journal: Journal, stream: TextIO | None) -> ConsoleReporter:
+    setup = Setup(
+        project=prepared.project,
+        lines=Worker(prepared.disk.owner, {}).lines(prepared.project),
+        clock=MonotonicClock(),
+        check_interval=options.check_interval,
+        record=journal.write,
+        results=lambda: results.sheet(prepared.situation, prepared.project),
+    )
+    return make_reporter(prepared.situation, setup, stream)
+
+
+def preflight_faults(prepared: Prepared, options: RunOptions) -> list[str]:
+    """What would make the tasks that are to run fail at once."""
+    open_tasks = [prepared.situation.lines[name].task for name in sorted(prepared.situation.open)]
+    open_tasks.sort(key=lambda task: task.number)
+    if not open_tasks:
+        return []
+    return preflight.check(open_tasks, prepared.project, plan.late_values(options), log_dir=options.log_dir)
+
+
+def surroundings(prepared: Prepared, options: RunOptions) -> Surroundings:
+    return Surroundings(
+        project=prepared.project,
+        queue=prepared.disk.folder,
+        worker=prepared.situation.wishes.worker,
+        log_dir=options.log_dir,
+        late=plan.late_values(options),
+        threads=prepared.machine.threads,
+        umask=prepared.umask,
+    )
