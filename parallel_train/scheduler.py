@@ -105,7 +105,8 @@ class Scheduler:
 
     def _hears_news(self) -> bool:
         """One last look, after withdrawing: whoever asks for something afterwards knows that we are gone."""
-        self.queue.leave()
+        with suppress(OSError):
+            self.queue.leave()
         if not self._read_others(self.clock.monotonic()):
             return False
         self.queue.join()

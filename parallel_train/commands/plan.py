@@ -14,7 +14,7 @@ from parallel_train.commands import select
 from parallel_train.commands.options import RunOptions
 from parallel_train.core import graph
 from parallel_train.core.situation import Situation, Template
-from parallel_train.core.slots import Device, Pool
+from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Running, is_satisfied
 from parallel_train.core.task import Task, has_late
 from parallel_train.errors import NothingSelectedError, UsageError
@@ -130,32 +130,25 @@ def late_values(options: RunOptions) -> dict[str, str]:
 
 def machine(options: RunOptions, queue: Path, tasks: Sequence[Task]) -> Machine:
     """The slots of this worker. Raises UsageError where they can't be had, or can't carry a task."""
-    found = slots(options, queue, with_cpu_slots=any(task.gpus == 0 for task in tasks))
+    found = slots(options, queue)
     for task in tasks:
-        if not is_carried(task, found.pool) and task.gpus:
+        if not found.pool.carries(task.gpus) and task.gpus:
             raise UsageError(f"{task.name} wants {task.gpus} GPUs; --gpus gives {len(found.pool.slots)}")
-        if not is_carried(task, found.pool):
+        if not found.pool.carries(task.gpus):
             raise UsageError(f"{task.name} wants no GPU and so a CPU slot; --cpu-slots gives none")
     return found
 
 
-def slots(options: RunOptions, queue: Path, *, with_cpu_slots: bool) -> Machine:
-    """The same, whatever the tasks are; `with_cpu_slots` for those that want no GPU."""
+def slots(options: RunOptions, queue: Path) -> Machine:
+    """The same, whatever the tasks are: some that want no GPU may join later."""
     host = gpus.Host(str(queue), ours=process.is_attempt)
     choice = gpus.choose(options.gpus, host)
     is_cpu = all(device.kind == "cpu" for device in choice.devices)
     if is_cpu and options.at_once and options.gpus == "auto":
         choice = replace(gpus.choose(f"cpu:{options.at_once}", host), remarks=choice.remarks)
-    extra: tuple[Device, ...] = ()
-    if with_cpu_slots:
-        extra = gpus.cpu_slots(options.cpu_slots, str(queue), first=len(choice.devices) if is_cpu else 0)
+    extra = gpus.cpu_slots(options.cpu_slots, str(queue), first=len(choice.devices) if is_cpu else 0)
     running = min(len(choice.devices), options.at_once or len(choice.devices))
     return Machine(Pool.of(choice.devices, extra), cores.thread_cap(running), choice.notes)
-
-
-def is_carried(task: Task, pool: Pool) -> bool:
-    """Whether `task` fits into `pool` at all."""
-    return task.gpus <= len(pool.slots) if task.gpus else bool(pool.extra)
 
 
 def selection(asked: Asked, options: RunOptions, situation: Situation) -> frozenset[str]:

@@ -91,9 +91,8 @@ def work(
 def _departing(prepared: Prepared, reporter: ConsoleReporter, leaving: Background, notes: list[str]) -> Departing:
     worker = Worker(prepared.disk.owner, prepared.disk.about)
     opening = [*(f"! {words.clean(note)}" for note in notes), summary.opening(prepared.situation)[0].text]
-    return Departing(
-        reporter, lambda: leaving.leave(worker.seen(prepared.project), opening, worker.lines(prepared.project))
-    )
+    lines = worker.lines(prepared.project)
+    return Departing(reporter, lambda: leaving.leave(worker.seen(prepared.project), opening, lines), lines)
 
 
 def reporter_of(prepared: Prepared, options: RunOptions, journal: Journal, stream: TextIO | None) -> ConsoleReporter:

@@ -61,7 +61,7 @@ def _dead(s: Situation) -> Iterator[tuple[Claim, bool]]:
 def _launches(s: Situation, now: float) -> Iterator[Launch]:
     room = s.wishes.at_once - len(s.mine) if s.wishes.at_once else len(s.lines)
     free = s.pool.free(now)
-    fitting = (line for line in _in_order(s, s.ready, now, is_cpu=False) if line.task.gpus <= len(s.pool.slots))
+    fitting = (line for line in _in_order(s, s.ready, now, is_cpu=False) if s.pool.carries(line.task.gpus))
     for line in islice(fitting, len(free)):
         if room < 1 or line.task.gpus > len(free):
             break  # a wide task comes first: slots that come free are kept for it
@@ -119,8 +119,9 @@ def _leave(s: Situation) -> list[Decision]:
         return [Leave(exit_code(s))]
     if s.is_paused or not _is_stuck(s):
         return []
-    is_held = any(_waits_for_canary(s.lines[name].state) for name in s.open)
-    return [Leave(exit_code(s), stuck=() if is_held else tuple(sorted(s.open)))]
+    # What is stuck otherwise can only be a bug.
+    is_known = too_wide(s) or any(_waits_for_canary(s.lines[name].state) for name in s.open)
+    return [Leave(exit_code(s), stuck=() if is_known else tuple(sorted(s.open)))]
 
 
 def exit_code(s: Situation) -> int:
@@ -133,8 +134,8 @@ def exit_code(s: Situation) -> int:
 
 
 def _is_stuck(s: Situation) -> bool:
-    """Open tasks, but nothing runs, is ready or comes due: only a bug can bring this about."""
-    if s.ready or s.ready_cpu or s.delayed or s.to_open or s.mine:
+    """Open tasks, but nothing runs, is ready for this worker, or comes due."""
+    if s.delayed or s.to_open or s.mine or len(s.ready) + len(s.ready_cpu) > len(too_wide(s)):
         return False
     return not any(_can_move(s.lines[name].state) for name in s.open)
 
@@ -142,6 +143,12 @@ def _is_stuck(s: Situation) -> bool:
 def _can_move(state: State) -> bool:
     """Whether something that runs now, here or elsewhere, or a person will change it."""
     return isinstance(state, Running) or (isinstance(state, Waiting) and state.why in {"readers", "paused"})
+
+
+def too_wide(s: Situation) -> list[str]:
+    """Ready tasks that want more than this worker has: they joined later, or their file was edited."""
+    ready = (name for *_, name in (*s.ready, *s.ready_cpu))
+    return [name for name in ready if not s.pool.carries(s.lines[name].task.gpus)]
 
 
 def _waits_for_canary(state: State) -> bool:

@@ -11,6 +11,7 @@ SLOT_PROBE = 1.0  # seconds until a slot that somebody else holds is tried again
 BEHIND_PAUSE = 0.05  # seconds without launches after a shim knew more than we did
 TROUBLE_PAUSE = 5.0  # seconds without launches after the machine could not start one (no processes, disk full)
 POLL = 1.0  # seconds between two looks at what other workers wrote
+LOOK_SHARE = 20  # of the time, somebody who only looks spends at most one part in so many on looking
 ROUNDS_AT_ONCE = 64  # rounds opened before the loop looks up again
 
 

@@ -44,6 +44,10 @@ class Pool:
     def of(devices: Iterable[Device], extra: Iterable[Device] = ()) -> Pool:
         return Pool({d.lock: Slot(d) for d in devices}, {d.lock: Slot(d) for d in extra})
 
+    def carries(self, gpus: int) -> bool:
+        """Whether a task that wants `gpus` GPUs fits in here at all."""
+        return gpus <= len(self.slots) if gpus else bool(self.extra)
+
     def free(self, now: float) -> list[str]:
         return [name for name, slot in self.slots.items() if _is_free(slot, now)]
 

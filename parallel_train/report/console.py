@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO, cast
@@ -106,12 +106,12 @@ class ConsoleReporter:
     _drawn_second: int = -1
     _status_due: float = 0.0
 
-    def begin(self, situation: Situation) -> None:
-        """Say what is to do, what is skipped and what runs already."""
+    def begin(self, situation: Situation, opening: Iterable[Said] | None = None) -> None:
+        """Say what is to do, what is skipped and what runs already; or `opening` instead."""
         self.narrator.named.update(situation.named)
         self.narrator.heard = situation.heard
         self._status_due = self._moment().now + self.setup.check_interval
-        for said in summary.opening(situation):
+        for said in summary.opening(situation) if opening is None else opening:
             self._say(said, lasting=True)
 
     def show(self, event: Event, situation: Situation) -> None:

@@ -68,9 +68,10 @@ def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[s
     if s.counts["succeeded"]:
         steps.append(("parallel-train results", "the table of results"))
     if has_failed:
-        asked = "".join(f" {words.clean(source)}" for source in s.named if source)
+        sources = [words.clean(source) for source in s.named if source]
+        again = "retry --failed" if len(sources) > 1 else " ".join([*sources, "--failed"])
         steps.append(("parallel-train logs --failed", "what the failed ones said"))
-        steps.append((f"parallel-train{asked} --failed", "run only those again"))
+        steps.append((f"parallel-train {again}", "run only those again"))
     if exit_code in {130, 143} and s.open:
         steps.append(("the same command again", "goes on where this run stopped"))
     width = max((len(command) for command, _ in steps), default=0)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from parallel_train.core.task import Json
 from parallel_train.report import words
+from parallel_train.report.live import clip
 
 _GAP = 2
 _NARROWEST = 12  # of a column whose text may be broken
@@ -24,6 +25,11 @@ _STYLES = {
     "failed": "red",
     "aborted": "red",
     "abort": "red",
+}
+
+# How long a row stays where there is no room for all.
+_RANKS = {
+    name: rank for rank, name in enumerate(("running", "failed", "cancelled", "aborted", "stale", "ready", "waiting"))
 }
 
 
@@ -77,6 +83,7 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[int] = frozenset()  # rows that stand out
     note: str = ""  # below the rows
+    is_tight: bool = False  # on a terminal each row has one line: text is cut and not broken
 
 
 def status_sheet(rows: Iterable[StatusRow]) -> Sheet:
@@ -85,8 +92,8 @@ def status_sheet(rows: Iterable[StatusRow]) -> Sheet:
         Column("#", is_number=True),
         Column("task", may_break=True),
         Column("state"),
-        Column("slot", spare=2),
-        Column("time", is_number=True, spare=3),
+        Column("slot", spare=3),
+        Column("time", is_number=True, spare=2),
         Column("tries", is_number=True, spare=4),
         Column("why", may_break=True, spare=1),
         Column("log", may_break=True, spare=5),
@@ -104,6 +111,16 @@ def status_sheet(rows: Iterable[StatusRow]) -> Sheet:
             ),
         )
     )
+
+
+def shortened(rows: Sequence[StatusRow], room: int) -> Sheet:
+    """The same in at most `room` rows of one line: what runs or went wrong stays longest, what is done goes first."""
+    room = max(1, room)
+    kept = sorted(rows, key=lambda row: _RANKS.get(row.state, len(_RANKS)))[:room]
+    shown = {row.number for row in kept}
+    sheet = status_sheet(row for row in rows if row.number in shown)
+    left_out = len(rows) - len(sheet.rows)
+    return replace(sheet, note=f"… and {left_out} more: parallel-train status" if left_out else "", is_tight=True)
 
 
 def plan_sheet(rows: Iterable[PlanRow]) -> Sheet:
@@ -152,17 +169,21 @@ def plain(sheet: Sheet) -> str:
 
 
 def rich_table(sheet: Sheet, width: int) -> Table:
-    """As it fits into `width` columns: spare columns go, params fold into one, text is broken."""
+    """As it fits into `width` columns: spare columns go, params fold into one, text is broken or cut."""
     lean = _without_spare(sheet, width)
     sheet = lean if _width(lean) <= width else _without_spare(_folded(sheet), width)
+    if sheet.is_tight:
+        sheet = _cut(sheet, width)
     note = Text(sheet.note) if sheet.note else None
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", caption=note)
     table.caption_justify = "left"
-    for column in sheet.columns:
+    names = next((place for place, column in enumerate(sheet.columns) if column.may_break), None)
+    for place, (column, natural) in enumerate(zip(sheet.columns, _widths(sheet), strict=True)):
+        is_whole = place == names and natural <= width // 2  # easier to read than whole reasons
         table.add_column(
             Text(column.title),
             justify="right" if column.is_number else "left",
-            no_wrap=not column.may_break,
+            no_wrap=is_whole or not column.may_break,
             overflow="fold" if column.may_break else "ellipsis",
         )
     for place, row in enumerate(sheet.rows):
@@ -228,10 +249,32 @@ def _folded(sheet: Sheet) -> Sheet:
     return replace(sheet, columns=columns, rows=rows)
 
 
+def _cut(sheet: Sheet, width: int) -> Sheet:
+    """With text cut until it fits, that of the last column first."""
+    over = _width(sheet) - width
+    rows = sheet.rows
+    for place, natural in reversed(list(enumerate(_widths(sheet)))):
+        if over > 0 and sheet.columns[place].may_break:
+            room = max(natural - over, min(natural, _NARROWEST))
+            over -= natural - room
+            rows = tuple((*row[:place], _in(row[place], room), *row[place + 1 :]) for row in rows)
+    return replace(sheet, rows=rows)
+
+
+def _in(cell: str, room: int) -> str:
+    """Names of a sweep differ at both ends; a sentence says most at its beginning."""
+    if " " not in cell:
+        return clip(cell, room)
+    text = Text(cell)
+    text.truncate(room, overflow="ellipsis")
+    return text.plain
+
+
 def _without_spare(sheet: Sheet, width: int) -> Sheet:
-    """Without what is spare, the highest first, until it fits; `spare=1` goes only where breaking does not do."""
+    """Without what is spare, the highest first, until it fits; little of it goes where breaking or cutting does."""
+    most = 3 if sheet.is_tight else 1
     for spare in sorted({column.spare for column in sheet.columns if column.spare}, reverse=True):
-        if _least_width(sheet) > width or (spare > 1 and _width(sheet) > width):
+        if _least_width(sheet) > width or (spare > most and _width(sheet) > width):
             sheet = _keep(sheet, [column.spare != spare for column in sheet.columns])
     return sheet
 

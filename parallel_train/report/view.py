@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parallel_train.core.decide import KILL, STOP, is_holding_back
+from parallel_train.core.decide import KILL, STOP, is_holding_back, too_wide
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Slot
 from parallel_train.core.state import is_satisfied
@@ -42,7 +42,8 @@ class View:
 
 
 def view(s: Situation, memory: Memory, now: float) -> View:
-    slots = (*s.pool.slots.values(), *s.pool.extra.values())
+    # A CPU slot that nobody waits for is no news.
+    slots = (*s.pool.slots.values(), *(s.pool.extra.values() if s.ready_cpu else ()))
     free = [slot for slot in slots if slot.holder is None]
     return View(
         rows=tuple(_rows(s, memory, now)),
@@ -79,7 +80,7 @@ def notice(s: Situation, now: float) -> str:
         return f"Paused{words.asked(s.pause)}: nothing is started; parallel-train resume goes on"
     if s.paused_until > now:
         return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
-    return _behind_canaries(s)
+    return _behind_canaries(s) or _beyond_this_worker(s)
 
 
 def _leaving(s: Situation) -> str:
@@ -102,6 +103,15 @@ def _behind_canaries(s: Situation) -> str:
     if ended:
         return f"{words.names(ended, s)} did not succeed, and was to run first: {rest}"
     return f"{words.names(unproven, s)} {'runs' if len(unproven) == 1 else 'run'} first: {rest} until then"
+
+
+def _beyond_this_worker(s: Situation) -> str:
+    """Ready tasks that want more GPUs than this worker has."""
+    wide = [] if s.mine else too_wide(s)
+    if not wide:
+        return ""
+    has = words.plural(len(s.pool.slots), "GPU slot")
+    return f"{words.names(wide, s)} wants more than this worker has ({has}): left to others"
 
 
 def _rows(s: Situation, memory: Memory, now: float) -> Iterator[Row]:

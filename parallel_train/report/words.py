@@ -142,6 +142,27 @@ def reason(found: Reason, situation: Situation, now: float | None = None) -> str
             return _stays(why, situation)
 
 
+def short_reason(found: Reason, situation: Situation) -> str:
+    """The same beside columns that tell the state, the slot and the time."""
+    match found.why:
+        case explain.RunsNow(_, claim) if claim is not None:
+            return f"on {clean(claim.owner.host)} by {clean(claim.owner.worker)}"
+        case explain.DoneByUs(ended, changed) if ended.ended:
+            return _minute(ended.ended) + _changed(changed)
+        case explain.Failed():
+            return reason(found, situation).removeprefix("failed: ")
+        case _:
+            return reason(found, situation)
+
+
+def _minute(at: str) -> str:
+    return f"{at[:16].replace('T', ' ')} UTC"
+
+
+def _changed(names_: Sequence[str]) -> str:
+    return f"; changed since: {', '.join(map(clean, names_))} (-B runs it again)" if names_ else ""
+
+
 def _runs(why: explain.Cause, s: Situation) -> str:  # noqa: PLR0911  one sentence per cause
     match why:
         case explain.AskedFor():
@@ -189,9 +210,8 @@ def _waits(why: explain.Cause, s: Situation, now: float | None) -> str:  # noqa:
 def _stays(why: explain.Cause, s: Situation) -> str:  # noqa: C901, PLR0911  one sentence per cause
     match why:
         case explain.DoneByUs(ended, changed):
-            when = f", {ended.ended[:16].replace('T', ' ')} UTC" if ended.ended else ""
-            since = f"; changed since: {', '.join(map(clean, changed))} (-B runs it again)" if changed else ""
-            return f"done: attempt {ended.attempt}{when}, took {clock(ended.seconds)}{since}"
+            when = f", {_minute(ended.ended)}" if ended.ended else ""
+            return f"done: attempt {ended.attempt}{when}, took {clock(ended.seconds)}{_changed(changed)}"
         case explain.OutputExists(_, is_verified):
             return f"output exists ({'done_when holds' if is_verified else 'not verified'})"
         case explain.Stale(ending, why_again):
@@ -223,7 +243,7 @@ _SINCE = {
 def asked(request: Request) -> str:
     """Who asked for it, and when: ` by anna@gpu1, 2026-01-02 03:04 UTC`."""
     who = f" by {clean(request.by)}" if request.by else ""
-    return who + (f", {request.at[:16].replace('T', ' ')} UTC" if request.at else "")
+    return who + (f", {_minute(request.at)}" if request.at else "")
 
 
 def names(tasks: Sequence[str], s: Situation, most: int = 3) -> str:

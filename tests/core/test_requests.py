@@ -14,7 +14,8 @@ from parallel_train.core.explain import BehindCanary, Cancelled, Paused, reason
 from parallel_train.core.facts import Request
 from parallel_train.core.situation import Wishes, begin
 from parallel_train.core.state import Ended, Ready, Running, Waiting
-from tests.support.builders import Signalled, claimed, ended, pool, ran, round_, situation, task
+from parallel_train.report.view import notice
+from tests.support.builders import Signalled, claim, claimed, ended, pool, ran, round_, situation, task
 
 A, B, C = task("a", number=1), task("b", number=2), task("c", number=3)
 AFTER_A = task("after", needs="a", number=4)
@@ -296,3 +297,26 @@ def test_a_need_that_a_person_cancelled_is_not_met_under_i():
 def test_why_a_cancelled_task_does_not_run():
     s = situation(A, events=[asked("cancel", a=1)])
     assert reason(s, "a").why == Cancelled(Request(1, "cancel", {"a": 1}, by="anna@host"))
+
+
+# ---- more than this worker has ----
+
+
+@pytest.mark.parametrize("wants", [{"gpus": 3}, {"gpus": 0}])
+def test_what_joined_and_does_not_fit_here_is_left_to_others(wants):
+    big = task("big", number=5, **wants)
+    after = task("after-big", needs="big", number=6)
+    s = situation(A, slots=pool(2))
+    for event in added(1, big, after):
+        apply(s, event)
+    assert launched(s) == ["a"]
+    for event in ran(A):
+        apply(s, event)
+    assert decide(s, 0.0) == [Leave(0)]
+    assert "big wants more than this worker has (2 GPU slots): left to others" in notice(s, 0.0)
+
+
+def test_what_does_not_fit_here_is_waited_for_while_somebody_runs_it():
+    big = task("big", gpus=3)
+    s = situation(A, big, events=[*ran(A), claimed(big, owner=replace(claim(big).owner, worker="other"), slots=())])
+    assert not [d for d in decide(s, 0.0) if isinstance(d, Leave)]

@@ -70,7 +70,7 @@ def test_a_wide_attempt_is_one_row_and_cpus_are_named():
     s = situation(a, b, slots=slots, events=[claimed(a, gpus="0 1"), claimed(b, gpus="cpu0", slots=("cpu-0",))])
     shown = view(s, Memory.of(s, START), START.now)
     assert [(row.slot, row.task) for row in shown.rows] == [("GPU 0-1", "a"), ("CPU 0", "b")]
-    assert shown.idle == "GPU 2, CPU 1"
+    assert shown.idle == "GPU 2"
 
 
 def test_one_that_starts_and_one_elsewhere():

@@ -54,13 +54,13 @@ class FakeQueue:
         return bool(self.disk.workers - {self.worker})
 
     def requests(self, now: float) -> list[Event]:
-        self._trip()
         fresh, self.heard = self.disk.requests[self.heard :], len(self.disk.requests)
         events: list[Event] = [Requested(request) for request in fresh]
         retried = frozenset(name for request in fresh if request.kind == "retry" for name in request.tasks)
         return [*events, *self.changes(now), Joined(retried)] if retried and self.joins else events
 
     def changes(self, now: float) -> list[Event]:
+        self._trip()
         events = self.requests(now)
         events += [RoundOpened(r) for r in self._untold("rounds", self.disk.rounds)]
         for claim in self._untold("claims", self.disk.claims):

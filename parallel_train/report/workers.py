@@ -1,0 +1,120 @@
+"""What people read about workers: who works here, where a run went on, and how to see it again. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from parallel_train.core.situation import Situation
+from parallel_train.core.task import Task
+from parallel_train.report import words
+from parallel_train.report.memory import Said, live_claim
+from parallel_train.report.view import ORDER
+
+NOBODY = "No scheduler works here: parallel-train worker does what is open"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A living worker. `lines` is the file that its lines go to, empty where it has a terminal."""
+
+    name: str
+    pid: int
+    host: str
+    words: tuple[str, ...] = ()  # what it was started with
+    seconds: float | None = None
+    lines: str = ""
+
+    @property
+    def command(self) -> str:
+        return words.clean(shlex.join(["parallel-train", *self.words]))
+
+    def __str__(self) -> str:
+        return f"{words.clean(self.name)} (process {self.pid} on {words.clean(self.host)})"
+
+
+def worked_on(found: Seen) -> str:
+    since = f", for {words.span(found.seconds)}" if found.seconds is not None else ""
+    lines = f"\n  its lines: {words.clean(found.lines)}" if found.lines else ""
+    return f"Worked on by {found}{since}\n  {found.command}{lines}"
+
+
+def listed(found: Sequence[Seen]) -> str:
+    return "\n".join(f"  {worker}: {worker.command}" for worker in found)
+
+
+def tally(counts: Mapping[str, int], shown: int | None = None) -> str:
+    """300 tasks: 4 running, 296 ready. `shown`: how many of them stand in the table, where it is not all."""
+    every = ", ".join(f"{counts[name]} {name}" for name in ORDER if counts.get(name))
+    total = words.plural(sum(counts.values()), "task")
+    if shown is None or shown == sum(counts.values()):
+        return f"{total}: {every}"
+    return f"{shown} of {total} shown; all: {every}"
+
+
+# ---- detach, attach ----
+
+
+def departed(found: Seen, opening: Sequence[str], hint: str) -> Iterator[str]:
+    """What the foreground says when the run goes on without it; `hint`: why it may not live on."""
+    yield from opening
+    yield f"Goes on in the background: {found}"
+    ways = {
+        "parallel-train attach": "see it again (Ctrl-C there only leaves it)",
+        "parallel-train status": "where every task stands",
+        f"kill -INT {found.pid}": "as Ctrl-C: let what runs end, and leave",
+        f"kill {found.pid}": "stop what runs, and leave",
+    }
+    width = max(map(len, ways))
+    yield from (f"  {way:{width}}  {what}" for way, what in ways.items())
+    yield f"Its lines: {words.clean(found.lines)}"
+    if hint:
+        yield f"! {hint}"
+
+
+def attached(found: Seen) -> Said:
+    since = f", for {words.span(found.seconds)} by now" if found.seconds is not None else ""
+    return Said(f"Attached to {found}{since}; Ctrl-C leaves it running", "note")
+
+
+def running(s: Situation) -> Iterator[Said]:
+    for line in s.lines.values():
+        claim = live_claim(line)
+        if claim is not None and s.works_on(line.task.id):
+            since = claim.at.replace("T", " ").replace("Z", " UTC")
+            yield Said(
+                f"[{words.slot(claim.gpus)}] Runs: {words.name(line.task)} (attempt {claim.attempt}, since {since})"
+            )
+
+
+def left(found: Seen) -> str:
+    return f"Left {found}; it goes on (parallel-train attach shows it again)"
+
+
+def died(found: Seen) -> str:
+    return f"{found} has died; what it started may run on. parallel-train worker does what is open"
+
+
+# ---- worker ----
+
+
+def nothing_to_do(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "Nothing to do: the queue holds no task (parallel-train add puts one in)"
+    again = "; parallel-train retry --failed runs what failed again" if counts.get("failed") else ""
+    return f"Nothing to do here ({tally(counts)}){again}"
+
+
+def too_wide(tasks: Sequence[Task], others: int, slots: str) -> str:
+    """What a worker leaves to others because it has not the slots for it."""
+    shown = [words.name(task) for task in tasks[:3]] + ([f"{len(tasks) - 3} more"] if len(tasks) > 3 else [])
+    with_them = f", and {words.plural(others, 'task')} that need{'s' if others == 1 else ''} them" if others else ""
+    return f"Left to others, since they want more than {slots}: {', '.join(shown)}{with_them}"
+
+
+# ---- wait ----
+
+
+def nobody_works(number: int) -> str:
+    return f"note: {words.plural(number, 'task')} of these {'has' if number == 1 else 'have'} not ended. {NOBODY}"
