@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 
+from parallel_train.commands.app import COMMANDS
 from parallel_train.core.state import Ended, Ending, State
 from parallel_train.errors import NothingSelectedError, UsageError
 from tests.support.sweep import Project
@@ -92,15 +93,19 @@ def written(tmp_path_factory: pytest.TempPathFactory):
         yield project
 
 
+NO_RUN = {function.__name__ for group, commands in COMMANDS.items() if group != "Run" for function in commands}
+
+
 def on_slots(command: str, project: Project) -> list[str]:
     """The command with devices that are there, and an interpreter that starts fast."""
     _, *words = shlex.split(command)
-    if words and words[0] in {"status", "logs", "results"}:
+    if words and words[0] in NO_RUN:
         return words
     if "--gpus" in words:
         at = words.index("--gpus")
         del words[at : at + 2]
-    dry = ["-n"] if "nlprompt" in command else []  # they need a checkout of their own (see e2e/test_run.py)
+    # These need a checkout of their own, or torch (see e2e/test_run.py and e2e/test_pipeline.py).
+    dry = ["-n"] if "nlprompt" in command or "pipeline" in command else []
     return [*words, *dry, "--gpus", "cpu:2", "--python", str(project.root / "python3")]
 
 
