@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from parallel_train.core import graph
 from parallel_train.core.task import Json, Task, is_secret, show
 
 _MOST_DIFFERENCES = 6
@@ -28,19 +27,20 @@ def changes(then: Mapping[str, Task], now: Mapping[str, Task], task: str) -> tup
 
     `then` are the tasks that were submitted with its former wording.
     """
-    known = graph.closure([task], {name: [n for n in one.needs if n in now] for name, one in now.items()})
-    return tuple(
-        found
-        for name in sorted(known, key=lambda name: (name != task, now[name].number))
-        if (found := _own(then, now, name))
-    )
+    seen, known = {task}, [task]
+    for name in known:  # grows while it is walked
+        new = [need for need in now[name].needs if need in now and need not in seen]
+        seen.update(new)
+        known += new
+    found = (_own(then, now, name) for name in known)
+    return tuple(change for change in found if change is not None)
 
 
 def _own(then: Mapping[str, Task], now: Mapping[str, Task], name: str) -> Change | None:
     new, old = now[name], then.get(name)
     if old is None or old.identity == new.identity:
         return None
-    wording = differences(old, new)
+    wording = _in_wording(old, new)
     if wording:
         return Change(name, wording)
     has_other_needs = any(n in now and n in then and now[n].identity != then[n].identity for n in new.needs)
@@ -49,14 +49,17 @@ def _own(then: Mapping[str, Task], now: Mapping[str, Task], name: str) -> Change
 
 def differences(old: Task, new: Task) -> tuple[str, ...]:
     """What changed from `old` to `new`, as short texts such as `params.lr: 0.1 -> 0.01`; at most seven."""
+    found = _in_wording(old, new)
+    return found if found or old.identity == new.identity else (_behind(new),)
+
+
+def _in_wording(old: Task, new: Task) -> tuple[str, ...]:
     found = [*_in_mapping("params", old.params, new.params), *_in_command(old, new)]
     found += _in_mapping("env", old.env, new.env)
     for name in ("output", "cwd", "shell", "inputs", "needs"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             found.append("needs: changed" if name == "needs" else f"{name}: {_text(before)} -> {_text(after)}")
-    if not found and old.identity != new.identity:
-        found.append(_behind(new))
     more = len(found) - _MOST_DIFFERENCES
     return (*found[:_MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else []))
 

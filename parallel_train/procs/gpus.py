@@ -31,7 +31,6 @@ __all__ = [
     "ProviderError",
     "choose",
     "cpu_slots",
-    "is_private",
     "provider_of",
 ]
 
@@ -115,11 +114,6 @@ def cpu_slots(count: int, queue: str, first: int = 0) -> tuple[Device, ...]:
 def _fakes(count: int, queue: str) -> tuple[Device, ...]:
     mark = _hash(queue)
     return tuple(Device("gpu", str(nr), str(nr), f"fake-{mark}-{nr}", name="fake GPU") for nr in range(count))
-
-
-def is_private(lock: str, queue: str) -> bool:
-    """Whether the slot of this lock is one that only attempts of `queue` can hold."""
-    return f"-{_hash(queue)}-" in lock
 
 
 def _hash(path: str) -> str:

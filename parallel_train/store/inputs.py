@@ -10,6 +10,7 @@ from pathlib import Path
 
 from parallel_train.core import graph
 from parallel_train.core.task import Task, identity
+from parallel_train.errors import UsageError
 
 _REMEMBERED = "inputs.json"
 _BLOCK = 1 << 20
@@ -32,6 +33,8 @@ class Fingerprints:
             for file in sorted(p for p in place.rglob("*") if p.is_file()):
                 found.update(f"{file.relative_to(place)}\0{self._of_file(file)}\0".encode(errors="surrogateescape"))
             return found.hexdigest()
+        if place.exists() and not place.is_file():
+            raise UsageError(f"the input {path} is no file and no folder: what it holds can't be known")
         return self._of_file(place) if place.exists() else "missing"
 
     def _of_file(self, path: Path) -> str:
@@ -78,7 +81,7 @@ def identities(tasks: Iterable[Task], fingerprints: Fingerprints) -> dict[str, s
     found: dict[str, str] = {}
     for name in graph.order({task.id: task.needs for task in by_id.values()}):
         task = by_id[name]
-        inputs = {path: _once(seen, path, fingerprints) for path in task.inputs if not _is_made(path, outputs)}
+        inputs = {path: _once(seen, path, fingerprints) for path in task.inputs if not is_made(path, outputs)}
         found[name] = identity(task, inputs, [found[need] for need in task.needs])
     return found
 
@@ -89,6 +92,7 @@ def _once(seen: dict[str, str], path: str, fingerprints: Fingerprints) -> str:
     return seen[path]
 
 
-def _is_made(path: str, outputs: set[str]) -> bool:
+def is_made(path: str, outputs: set[str]) -> bool:
+    """Whether an input is, or lies in, one of the outputs of tasks."""
     normal = os.path.normpath(path)
     return normal in outputs or any(str(above) in outputs for above in Path(normal).parents)

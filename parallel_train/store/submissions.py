@@ -21,10 +21,15 @@ class Submission:
     source: str  # the task file, and what the command line laid over it
     at: str  # ISO 8601 UTC
     tasks: tuple[Task, ...]
+    is_damaged: bool = False  # it has no tasks: what it asked for can't be known
 
 
 def read_all(folder: Path) -> list[Submission]:
-    """All submissions in `folder`, oldest first. Raises UsageError where one is damaged or of a newer version."""
+    """All submissions in `folder`, oldest first. Raises UsageError where one is of a newer version.
+
+    A damaged one keeps its number. Where its first line can be read it supersedes the earlier ones of its source:
+    what these asked for may have been withdrawn.
+    """
     names = sorted(path.name for path in folder.iterdir() if number_of(path.name)) if folder.is_dir() else []
     return [_read(folder / name) for name in names]
 
@@ -32,15 +37,37 @@ def read_all(folder: Path) -> list[Submission]:
 def number_of(name: str) -> int:
     """The number of the submission in the file `name`; 0 for a file that is none."""
     stem = Path(name).stem
-    return int(stem) if name.endswith(".jsonl") and stem.isdigit() else 0
+    return int(stem) if name.endswith(".jsonl") and stem.isdecimal() else 0
 
 
 def _read(path: Path) -> Submission:
+    number = number_of(path.name)
     try:
         head, *lines = records.read(str(path))
-    except (records.DamagedError, records.NewerVersionError) as error:
+        return Submission(number, head["source"], head["at"], tuple(wire.task_of(line) for line in lines))
+    except records.NewerVersionError as error:
         raise UsageError(f"the record {path} can't be read: {error}") from error
-    return Submission(number_of(path.name), head["source"], head["at"], tuple(wire.task_of(line) for line in lines))
+    except (records.DamagedError, IsADirectoryError, KeyError, TypeError, ValueError):
+        return Submission(number, _source_of(path), "", (), is_damaged=True)
+
+
+def _source_of(path: Path) -> str:
+    """What a damaged submission's first line says; empty where that can't be read either."""
+    try:
+        with path.open("rb") as file:
+            head = json.loads(file.readline())
+    except (OSError, ValueError):
+        return ""
+    source = head.get("source") if isinstance(head, dict) else None
+    return source if isinstance(source, str) else ""
+
+
+def damaged(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of the submissions `names` that are damaged and not superseded: nobody knows what they ask for."""
+    if all(records.is_whole(str(folder / name)) for name in names if number_of(name)):
+        return []
+    held = newest(read_all(folder)).values()
+    return [f"{each.number:06d}.jsonl" for each in held if each.is_damaged]
 
 
 def newest(submissions: Iterable[Submission]) -> dict[str, Submission]:
@@ -88,6 +115,7 @@ def submit(folder: Path, source: str, tasks: Iterable[Task], at: str) -> tuple[S
         known = read_all(folder)
         now = numbered(wanted, known)
         before = newest(known).get(source)
+        before = None if before is not None and before.is_damaged else before
         if before is not None and _same(before.tasks, now):
             return before, None
         number = known[-1].number + 1 if known else 1

@@ -137,6 +137,21 @@ def test_differences(old, new, expected):
     assert differences(replace(NOTHING, **old), replace(NOTHING, **new)) == expected
 
 
+@pytest.mark.parametrize(
+    ("inputs", "needs", "said"),
+    [
+        (("a.csv",), (), "the content of a.csv"),
+        (("a.csv", "b.csv"), (), "the content of an input"),
+        (("a.csv",), ("n",), "the content of a.csv, or what it needs"),
+        ((), ("n",), "what it needs"),
+    ],
+)
+def test_where_the_wording_is_the_same_what_lies_behind_it_has_changed(inputs, needs, said):
+    new = replace(NOTHING, inputs=inputs, needs=needs)
+    assert differences(new, new) == ()
+    assert differences(replace(new, identity="other"), new) == (said,)
+
+
 def test_differences_are_bounded():
     old, new = ({f"p{n}": letter * 1000 for n in range(1000)} for letter in "ab")
     got = differences(replace(NOTHING, params=old), replace(NOTHING, params=new))
