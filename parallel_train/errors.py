@@ -8,6 +8,9 @@ from dataclasses import dataclass
 # What a terminal would obey: a name may come from anywhere.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+MOST_FAULTS = 50  # are shown of one file, and hardly more are looked for
+_LONGEST = 400
+
 
 class ParallelTrainError(Exception):
     """An expected error: the command line prints its text, without a traceback, and exits with `exit_code`."""
@@ -41,7 +44,8 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        text = f"{place}: {self.message}"
+        message = self.message if len(self.message) <= _LONGEST else f"{self.message[:_LONGEST]}…"
+        text = f"{place}: {message}"
         if self.hint:
             text += f" ({self.hint})"
         if self.source:
@@ -51,8 +55,9 @@ class Fault:
 
 
 class TaskFileError(ParallelTrainError):
-    """Everything that is wrong in a task file, at once."""
+    """Everything that is wrong in a task file, at once, as far as a person would read it."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
-        super().__init__("\n".join(str(fault) for fault in faults))
+        more = [f"and {len(faults) - MOST_FAULTS:,} faults more"] if len(faults) > MOST_FAULTS else []
+        super().__init__("\n".join([*map(str, faults[:MOST_FAULTS]), *more]))

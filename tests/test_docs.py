@@ -14,6 +14,7 @@ import pytest
 from parallel_train.commands.app import COMMANDS
 from parallel_train.core.state import Ended, Ending, State
 from parallel_train.errors import NothingSelectedError, UsageError
+from tests.support.call import Caller
 from tests.support.sweep import Project
 from tests.support.sweep import project as make
 
@@ -109,13 +110,16 @@ def on_slots(command: str, project: Project) -> list[str]:
     return [*words, *dry, "--gpus", "cpu:2", "--python", str(project.root / "python3")]
 
 
-def test_the_commands_work_in_the_order_in_which_they_stand(written: Project):
+def test_the_commands_work_in_the_order_in_which_they_stand(
+    written: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    call = Caller(written.root, monkeypatch, capsys)
     assert len(commands()) >= 9
     for command in commands():
-        found = written.run(*on_slots(command, written), gpus=None)
-        wanted = 3 if "--failed" in command else 0  # nothing failed
-        assert found.code == wanted, f"{command}: {found.text}"
-        assert "Traceback" not in found.text
+        found = call(*on_slots(command, written))
+        wanted = 3 if "--failed" in command or "--running" in command else 0  # nothing failed, or runs
+        assert found.code == wanted, f"{command}: {found.out}{found.err}"
+        assert "Traceback" not in found.out + found.err
     assert len(list(written.root.glob("output/mine/lr*/seed*/metrics.json"))) == 6
 
 

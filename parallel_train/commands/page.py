@@ -12,14 +12,30 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 _EXAMPLES = "\n\nExamples:\n"
 _RANGE = re.compile(r"; x>=[\d.]+(?=\])|  \[x>=[\d.]+\]")  # what an option says when it is broken is enough
 
+# What typer has pydantic say about a value, and what we say instead.
+_PLAIN = {
+    r"Input should be a valid integer.*": "it must be a whole number",
+    r"Input should be a valid number.*": "it must be a number",
+    r"Input should be a valid boolean.*": "it must be true or false",
+    r"Input should be greater than or equal to (\S+)": r"it must be \1 or more",
+    r"Input should be less than or equal to (\S+)": r"it must be \1 or less",
+}
+
 
 class Page(TyperCommand):
     """One command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            raise plainly(error) from None
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         _write_text(self.help, formatter)
@@ -81,6 +97,12 @@ class Program(TyperGroup):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         _write_examples(self.help, formatter)
+
+
+def plainly(error: typer.BadParameter) -> typer.BadParameter:
+    for theirs, ours in _PLAIN.items():
+        error.message = re.sub(theirs, ours, error.message)
+    return error
 
 
 def _panel(what: Any) -> str:

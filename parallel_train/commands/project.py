@@ -48,6 +48,8 @@ def known_tasks(folder: Path, file: str | None = None, *, everything: bool = Fal
     if not everything:
         known = list(submissions.newest(known).values())
     found = {t.id: t for s in known for t in s.tasks if file in {None, t.source}}
+    if not found and (lost := submissions.damage(folder / "tasks", queue.names(folder / "tasks"))):
+        raise UsageError("; ".join(lost))
     return tuple(sorted(found.values(), key=lambda task: task.number))
 
 

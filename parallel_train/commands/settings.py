@@ -15,8 +15,9 @@ from typing import Any
 
 import typer
 
+from parallel_train.commands.page import plainly
 from parallel_train.commands.places import CONFIG_FILE, VARIABLE_PREFIX
-from parallel_train.core.graph import did_you_mean
+from parallel_train.core.graph import did_you_mean, nearest
 from parallel_train.core.placeholders import written
 from parallel_train.errors import TaskFileError, UsageError
 from parallel_train.report import words
@@ -86,7 +87,12 @@ def _from_variables(
             except typer.BadParameter as error:
                 raise UsageError(f"{variable}={words.clean(text)}: {_said(error)}") from None
         elif variable not in ATTEMPT_VARIABLES | variables.keys() and not variable.startswith(_OF_BASH):
-            hint = did_you_mean(variable, variables) or "parallel-train config lists those that are known"
+            near = nearest(variable.removeprefix(VARIABLE_PREFIX), map(str.upper, known))
+            hint = (
+                f"did you mean '{VARIABLE_PREFIX}{near}'?"
+                if near
+                else "parallel-train config lists those that are known"
+            )
             raise UsageError(f"unknown variable {variable} ({hint})")
 
 
@@ -133,4 +139,4 @@ def _typed(value: Any) -> str:
 
 
 def _said(error: typer.BadParameter) -> str:
-    return error.message.rstrip(".")
+    return plainly(error).message.rstrip(".")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from parallel_train.core import points
 from parallel_train.core.graph import did_you_mean
-from parallel_train.core.placeholders import LATE, RESERVED, SEVERAL, Text, cut
+from parallel_train.core.placeholders import LATE, RESERVED, SEVERAL, Text, cut, loose
 from parallel_train.core.task import Metric, late
 from parallel_train.core.template import Findings, Path, Template
 
@@ -18,6 +18,10 @@ NEEDS = late("needs")  # in a command until the tasks that it needs are known
 PROJECT = Text((".",))
 
 _SHELL_WORDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"})
+# A param behind a brace, unclosed or with a format. In a command it may be JSON's, awk's or a dictionary's.
+_OUR_PATHS: frozenset[Path] = frozenset({("name",), ("stage",), ("output",), ("done_when",)})
+_MEANT = re.compile(r"(?<!\$)\{\s*([A-Za-z_][\w.-]*)[^{}\s]*\s*\}?")
+_TILDE = re.compile(r"(?<!\S)~(?=/|\s|$)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -90,6 +94,8 @@ class _Cutter:
     def _split(self, command: str) -> Iterator[Text]:
         # A shell joins lines that end in a backslash; shlex keeps the line break.
         joined = _ESCAPED.sub(lambda found: "" if found[1] == "\n" else found[0], command)
+        # A quoted ~ is a ~: splitting takes the quotes away, so those without are marked before.
+        joined = _TILDE.sub("\0~", joined)
         try:
             words = shlex.split(joined)
         except ValueError:
@@ -98,7 +104,8 @@ class _Cutter:
         for word in words:
             if word in _SHELL_WORDS:
                 self.findings.note(f"'{word}' is passed on as an argument: no shell runs '{command.strip()}'")
-            yield self._home(word, ("command",))
+            plain = word.replace("\0~", "~")
+            yield self._home(plain, ("command",)) if word.startswith("\0~") else self._word(plain, ("command",))
 
     def _home(self, word: str, path: Path) -> Text:
         if word != "~" and not word.startswith("~/"):
@@ -119,12 +126,23 @@ class _Cutter:
 
     def _text(self, text: str, path: Path, *, output: bool = False, launch: bool = False, shell: bool = False) -> Text:
         done = cut(text, late_allowed=launch, shell=shell)
+        self._look_for_braces(text, path)
         for name in done.names:
             if name in self.params:
                 self.done.used.setdefault(name, path)
             elif name != "output_base":
                 self._unknown(name, path, output=output, shell=shell)
         return done
+
+    def _look_for_braces(self, text: str, path: Path) -> None:
+        for found in _MEANT.finditer(loose(text)) if "{" in text else ():
+            if found[1] not in self.params:
+                continue
+            if path in _OUR_PATHS:
+                message = f"'{found[0]}' is no placeholder"
+                self.findings.add(self.number, path, message, f"write {{{found[1]}}}", kind="{")
+            elif path[0] in {"command", "env"}:
+                self.findings.note(f"'{found[0]}' is passed on as it is: a placeholder is {{{found[1]}}}")
 
     def _unknown(self, name: str, path: Path, *, output: bool, shell: bool) -> None:
         message, hint = f"{{{name}}} can't stand here", ""

@@ -108,8 +108,16 @@ class _Filler:
         return bool(lacking)
 
     def _output(self, values: Mapping[str, str]) -> str | None:
-        promised = self.plan.output
-        return None if promised is None else outputs.settle(promised, promised.fill(values), self.setting.project)
+        promised, project = self.plan.output, self.setting.project
+        if promised is None:
+            return None
+        output = outputs.settle(promised, promised.fill(values), project)
+        for path in (self.setting.source, *(text.fill({**values, "output": output}) for text in self.plan.inputs)):
+            if path and outputs.holds(output, path, project):
+                raise ValueError(
+                    f"the output '{output}' would hold {path}, which is no result of it: give it a folder of its own"
+                )
+        return output
 
     def _command(self, point: dict[str, Json], values: Mapping[str, str]) -> tuple[str, ...]:
         if self.plan.template.shell:
@@ -128,7 +136,8 @@ class _Filler:
         # A value is no pattern, even where it holds brackets or stars.
         plain = _each(glob.escape, values)
         contains = self.plan.contains.fill(values) if self.plan.contains else None
-        return DoneWhen(tuple(text.fill(plain) for text in self.plan.done_when), contains)
+        files = dict.fromkeys(text.fill(plain) for text in self.plan.done_when)
+        return DoneWhen(tuple(files), contains)
 
     def _metrics(self, values: Mapping[str, str]) -> Iterator[Metric]:
         for metric, (name, file, regex) in zip(self.plan.template.metrics, self.plan.metrics, strict=True):

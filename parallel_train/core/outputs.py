@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 
 from parallel_train.core.placeholders import Text
 
 _LONGEST_NAME = 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def settle(promised: Text, filled: str, project: str) -> str:
@@ -26,13 +28,24 @@ def settle(promised: Text, filled: str, project: str) -> str:
     if any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
         raise ValueError(f"a folder's name is longer than {_LONGEST_NAME} bytes")
     path = _spelt_once(filled, project)
-    if path in {".", "/"}:
-        raise ValueError("the output can't be the project folder itself" if path == "." else "'/' is no output")
-    if path == ".." or path.startswith("../"):
-        raise ValueError(f"'{path}' lies outside of the project; write such an output as an absolute path")
-    if path.split("/", 1)[0] == ".parallel-train":
-        raise ValueError("'.parallel-train' holds the queue; an output can't lie there")
+    if refused := _refusal(path, project):
+        raise ValueError(refused)
     return path
+
+
+def _refusal(path: str, project: str) -> str:
+    """Why nobody may promise `path`; empty where it can be."""
+    if path in {".", "/"}:
+        return "the output can't be the project folder itself" if path == "." else "'/' is no output"
+    if path == ".." or path.startswith("../"):
+        return f"'{path}' lies outside of the project; write such an output as an absolute path"
+    if _CONTROL.search(path):
+        return f"an output holds a control character: {path!r}"
+    if path.startswith("/") and project.startswith(path + "/"):
+        return f"the project folder lies in '{path}'; an output is a folder of its own"
+    if path.split("/", 1)[0] == ".parallel-train":
+        return "'.parallel-train' holds the queue; an output can't lie there"
+    return ""
 
 
 def _spelt_once(filled: str, project: str) -> str:
@@ -50,6 +63,12 @@ def _may_be_absolute(promised: Text) -> bool:
 def _own_climbs(promised: Text) -> int:
     # A hole is no "..": what a value brings is not the author's own.
     return "{}".join(promised.literals).split("/").count("..")
+
+
+def holds(output: str, path: str, project: str) -> bool:
+    """Whether `path` is the output or lies inside it."""
+    place, inside = (posixpath.normpath(posixpath.join(project, each)) for each in (output, path))
+    return inside == place or inside.startswith(place + "/")
 
 
 def seen_from(cwd: str, path: str, project: str) -> str:

@@ -60,8 +60,22 @@ def cut(text: str, *, late_allowed: bool = False, shell: bool = False) -> Text:
     return Text(tuple(literals), tuple(names))
 
 
+def loose(text: str) -> str:
+    """`text` without its placeholders, to look for what a person meant to be one."""
+    return _MARK.sub("\0", text)
+
+
 def is_name(text: str) -> bool:
     return _WHOLE_NAME.fullmatch(text) is not None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written: bytes that are no UTF-8, as Python takes them in, can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def written(value: Json) -> str:

@@ -5,6 +5,7 @@ A user's interpreter imports this module when it reads a `.py` task file: standa
 
 from __future__ import annotations
 
+import difflib
 import operator
 from dataclasses import dataclass, fields
 from typing import Any, Dict, List, Sequence
@@ -43,7 +44,7 @@ def rate_spellings(rate: float) -> List[str]:  # noqa: UP006 - Python 3.8
 class TaskConfig:
     """One training: a dataset with noisy labels, learnt by one trainer."""
 
-    dataset: str
+    dataset: str = _REQUIRED
     shots: int = 16
     noise_rate: float = _REQUIRED
     noise_type: str = _REQUIRED
@@ -51,6 +52,14 @@ class TaskConfig:
     seed: int = 1
     cfg: str = "rn50"
     trainer: str = "NLPrompt"
+
+    def __new__(cls, *_args: Any, **given: Any) -> TaskConfig:  # noqa: PYI034 - Python 3.8 has no Self
+        for name in given:
+            if name not in cls.__dataclass_fields__:
+                near = difflib.get_close_matches(name, cls.__dataclass_fields__, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(cls.__dataclass_fields__)}"
+                raise TypeError(f"TaskConfig has no {name!r} ({hint})")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         missing = [f.name for f in fields(self) if getattr(self, f.name) is None]
@@ -69,10 +78,13 @@ class TaskConfig:
 
     def template(self) -> Dict[str, Any]:  # noqa: UP006 - Python 3.8
         """The training as one entry of a task file's `tasks`."""
+        params = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             "command": _COMMAND,
-            "params": {f.name: getattr(self, f.name) for f in fields(self)},
-            "output": _folder(rate_folder(self.noise_rate)),
+            # The same params, and so the same tasks, as those of tasks/nlprompt.yaml.
+            "params": {**params, "rate_folder": rate_folder(self.noise_rate)},
+            "output": _folder("{rate_folder}"),
+            "metrics": {"name": "accuracy", "regex": r"\* accuracy: ([\d.]+)%"},
             "done_when": {
                 "file": [f"{_folder(rate)}/log.txt*" for rate in rate_spellings(self.noise_rate)],
                 "contains": "Finish training",

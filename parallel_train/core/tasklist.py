@@ -210,7 +210,7 @@ class _Matcher:
             is_own_name = need.text in self.by_name and need.text not in self.by_stage
             others = matches if is_own_name else [i for i in matches if i != index]
             if not others:
-                hint = did_you_mean(need.text, [*self.by_name, *self.by_stage])
+                hint = "" if self.findings.are_many else did_you_mean(need.text, [*self.by_stage, *self.by_name])
                 path = ("needs", position)
                 self.findings.add(draft.template, path, f"need '{need.text}' matches no other task", hint)
             found.update(dict.fromkeys(others))

@@ -9,6 +9,8 @@ from parallel_train.core.task import DoneWhen, Json, Metric
 
 Path = tuple["str | int", ...]
 
+_MANY = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -76,6 +78,11 @@ class Findings:
         """Of a template's many tasks the first says it; the others are counted."""
         found = self.wrong.setdefault((template, path, kind), Finding(template, path, message, hint, -1))
         found.more += 1
+
+    @property
+    def are_many(self) -> bool:
+        """Whether more are of no use to anybody: looking for the nearest name of each would take long."""
+        return len(self.wrong) >= _MANY
 
     def note(self, text: str) -> None:
         self.notes[text] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from parallel_train.core.machine import Card, CardState, GpuProcess
 from parallel_train.procs.cards import QUERY_LIMIT, ProviderError
 
 _STATES = ("ok", "gone", "sick", "hang")
+_LONGEST = 2**20
 _UUID = re.compile(r"[A-Za-z0-9._-]{0,64}")  # it becomes part of a file name
 
 
@@ -37,18 +39,25 @@ class FileProvider:
 
     def _entries(self) -> list[dict[str, Any]]:
         try:
-            with open(self._file, encoding="utf-8") as file:
-                content = json.load(file)
+            # A pipe or a device in its place ends here, too.
+            with open(self._file, encoding="utf-8", opener=_without_waiting) as file:
+                content = json.loads(file.read(_LONGEST))
         except OSError as error:
             raise ProviderError(f"{self._file}: {error.strerror}") from None
         except json.JSONDecodeError as error:
             raise ProviderError(f"{self._file}:{error.lineno}:{error.colno}: {error.msg}") from None
         except UnicodeDecodeError:
             raise ProviderError(f"{self._file}: not UTF-8 text") from None
+        except RecursionError:
+            raise ProviderError(f"{self._file}: nested too deep") from None
         entries = content.get("gpus") if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ProviderError(f'{self._file}: must be {{"gpus": [{{"index": 0, ...}}, ...]}}')
         return entries
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _card(entry: Mapping[str, Any], place: int) -> Card:

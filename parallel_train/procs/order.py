@@ -21,6 +21,7 @@ from parallel_train.core.task import Task, fill
 from parallel_train.core.task import late as late_mark
 
 THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_LONGEST_VALUE = 128_000  # of a variable, in bytes
 _LOG_NAME_BYTES = 200
 
 
@@ -118,7 +119,9 @@ def environment(task: Task, around: Surroundings) -> dict[str, str]:
     found.update({name: str(around.threads) for name in THREAD_CAPS if name not in base})
     found["PARALLEL_TRAIN_RUN_ID"] = around.worker
     found["PARALLEL_TRAIN_TASK_ID"] = task.id
-    found["PARALLEL_TRAIN_PARAMS"] = json.dumps(dict(task.params))
+    params = json.dumps(dict(task.params), ensure_ascii=False)
+    if len(params.encode()) < _LONGEST_VALUE:  # the kernel refuses a longer one, and the task with it
+        found["PARALLEL_TRAIN_PARAMS"] = params
     if task.output:
         found["PARALLEL_TRAIN_OUTPUT_DIR"] = str(around.project / task.output)
     if "seed" in task.params:

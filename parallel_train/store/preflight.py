@@ -7,8 +7,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from parallel_train.core.outputs import holds
 from parallel_train.core.script import script_of
 from parallel_train.core.task import Task, fill, show
+
+_LONGEST_ARGUMENT = 32 * os.sysconf("SC_PAGE_SIZE")
+# Of all words together; without a limit on the stack it is 6 MiB, and there must be room for the environment.
+_MOST_BYTES = min(os.sysconf("SC_ARG_MAX"), 6 * 2**20) - 256 * 1024
 
 
 def check(tasks: Sequence[Task], project: Path, late_values: Mapping[str, str], *, log_dir: str = "logs") -> list[str]:
@@ -19,7 +24,7 @@ def check(tasks: Sequence[Task], project: Path, late_values: Mapping[str, str], 
     disk = _Disk(project, tasks)
     found: dict[str, list[str]] = {}
     for task in tasks:
-        for sentence in _of(task, late_values, disk):
+        for sentence in (*_of(task, late_values, disk), *_of_logs(task, project, log_dir)):
             found.setdefault(sentence, []).append(task.name)
     said = [f"{sentence} ({_whose(names)})" for sentence, names in found.items()]
     refused = disk.refusal(project / log_dir)
@@ -72,14 +77,33 @@ def _of(task: Task, late_values: Mapping[str, str], disk: _Disk) -> Iterator[str
     if os.path.isdir(cwd):  # noqa: PTH112 - many paths, as text
         if not task.shell:
             yield from _of_command(task, cwd, late_values, disk)
+    elif os.path.exists(cwd):  # noqa: PTH110 - many paths, as text
+        yield f"the folder {show(task.cwd)} is no folder"
     elif not disk.has(cwd):
         yield f"the folder {show(task.cwd)} is missing"
     yield from _of_secrets(task)
+    yield from _of_lengths(task, late_values)
     for given in task.inputs:
         if not disk.has(os.path.join(disk.project, given)):  # noqa: PTH118 - many paths, as text
             yield f"the input {given} is missing"
     if task.output is not None and (refused := disk.refusal((disk.project / task.output).parent)):
         yield f"the output {task.output} can't be written: {refused}"
+
+
+def _of_lengths(task: Task, late_values: Mapping[str, str]) -> Iterator[str]:
+    """What the kernel would not take: the task could not be started."""
+    words = [fill(word, late_values) for word in (*task.command, *task.env.values())]
+    longest = max(words, key=len)
+    size = len(os.fsencode(longest))
+    if size >= _LONGEST_ARGUMENT:
+        yield f"{longest[:20]}… has {size:,} bytes; Linux takes {_LONGEST_ARGUMENT - 1:,} in a word: put it in a file"
+    elif (total := sum(len(os.fsencode(word)) + 9 for word in words)) > _MOST_BYTES:
+        yield f"a command of {total:,} bytes is longer than Linux takes ({_MOST_BYTES:,}): put it in a file"
+
+
+def _of_logs(task: Task, project: Path, log_dir: str) -> Iterator[str]:
+    if task.output is not None and holds(task.output, log_dir, str(project)):
+        yield f"the output {task.output} would hold the logs ({log_dir}): give it a folder of its own"
 
 
 def _of_secrets(task: Task) -> Iterator[str]:
@@ -97,7 +121,7 @@ def _of_command(task: Task, cwd: str, late_values: Mapping[str, str], disk: _Dis
     else:
         found = disk.has_program(program, task.env.get("PATH"))
     if not found:
-        yield f"the program {program} is not found"
+        yield f"the program {program or repr(program)} is not found"
     for path in (script_of(words), *_config_files(words)):
         if path and not disk.has(os.path.join(cwd, path)):  # noqa: PTH118 - many paths, as text
             yield f"the file {path} is missing"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
+from parallel_train.core.placeholders import is_unicode
 from parallel_train.core.task import Json
 from parallel_train.core.taskconfig import TaskConfig, name_template
 from parallel_train.errors import Fault, TaskFileError, UsageError
@@ -44,14 +46,12 @@ def read(source: Source, python: str, project: Path, overrides: Mapping[str, Jso
     answer = _run(source, python, project)
     if "error" in answer:
         raise _error(source, answer["error"], answer["line"])
-    wrong = [i for i, item in enumerate(answer["tasks"]) if "other" in item]
-    if wrong:
-        kind = answer["tasks"][wrong[0]]["other"]
-        message = f"task {wrong[0] + 1} of the list is a {kind}: it must be a TaskConfig or a dict"
-        raise _error(source, message, answer["line"])
-    if problem := _problem(answer["tasks"]):
+    if problem := _problem(answer["tasks"]) or _too_much(answer["tasks"]):
         raise _error(source, problem, answer["line"])
-    data = {"tasks": _templates(answer["tasks"], overrides)}
+    try:
+        data = {"tasks": _templates(answer["tasks"], overrides)}
+    except TypeError as error:
+        raise _error(source, str(error), answer["line"]) from None
     return PythonDocument(source.name, source.lines(), data, answer["line"])
 
 
@@ -69,17 +69,29 @@ def _templates(items: Sequence[Mapping[str, Any]], overrides: Mapping[str, Json]
 
 def _config(values: Mapping[str, Any], overrides: Mapping[str, Json]) -> TaskConfig:
     # Its folder is spelt after its rate, so an override comes before the folder.
-    replaced = {**values, **{name: value for name, value in overrides.items() if name in values}}
+    mine: dict[str, Any] = {name: value for name, value in overrides.items() if name in values}
+    made = TaskConfig(**values)
     try:
-        return TaskConfig(**replaced)
+        return replace(made, **mine)
     except TypeError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(f"{' '.join(f'{name}={value}' for name, value in mine.items())}: {error}") from None
+
+
+def _too_much(items: Sequence[Mapping[str, Any]]) -> str:
+    """A value that would be lost: the class may be the user's own, and its command not the one we make."""
+    known = [field.name for field in fields(TaskConfig)]
+    unknown = next((name for item in items for name in item.get("config", ()) if name not in known), None)
+    if unknown is None:
+        return ""
+    return f"its TaskConfig has {unknown!r} besides {', '.join(known)}: return dicts that have a command of their own"
 
 
 def _problem(value: Any, depth: int = 0) -> str:
     if depth > MOST_DEPTH:
         return f"a task is at most {MOST_DEPTH} levels deep"
     if isinstance(value, str):
+        if not is_unicode(value):
+            return f"{value[:40]!r} is no text: it came from bytes that are no UTF-8"
         return "a NUL character can't stand in a task" if "\0" in value else ""
     inside = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
     return next(filter(None, (_problem(each, depth + 1) for each in inside)), "")
@@ -94,10 +106,26 @@ def _run(source: Source, python: str, project: Path) -> dict[str, Any]:
     if not text:
         raise _error(source, f"it ended ({_ending(code)}) before it returned its tasks", 1)
     try:
-        result: dict[str, Any] = json.loads(text)
+        return _answer(json.loads(text))
     except (ValueError, RecursionError):
         raise _error(source, f"it ended ({_ending(code)}) before it returned all its tasks", 1) from None
-    return result
+
+
+def _answer(given: Any) -> dict[str, Any]:
+    """What the child wrote, which the file may have written to as well. Raises ValueError."""
+    match given:
+        case {"line": int(), "error": str()}:
+            return dict(given)
+        case {"line": int(), "tasks": [*tasks]} if all(map(_is_task, tasks)):
+            return dict(given)
+    raise ValueError("no answer of ours")
+
+
+def _is_task(item: Any) -> bool:
+    match item:
+        case {"config": dict()} | {"template": dict()}:
+            return True
+    return False
 
 
 def _ending(code: int) -> str:
@@ -119,10 +147,21 @@ def _wait(source: Source, python: str, project: Path, answer: IO[bytes]) -> int:
     except OSError as error:
         raise UsageError(f"can't run {python}: {os.strerror(error.errno or 0)}") from None
     try:
-        return child.wait(TIME_LIMIT)
-    except subprocess.TimeoutExpired:
-        raise _error(source, f"it did not return its tasks within {TIME_LIMIT:g} seconds", 1) from None
+        if not _ends(child.pid):
+            raise _error(source, f"it did not return its tasks within {TIME_LIMIT:g} seconds", 1)
     finally:
-        if child.returncode is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        # Before its number can become somebody else's: what it started goes with it.
+        os.killpg(child.pid, signal.SIGKILL)
+        code = child.wait()
+    return code
+
+
+def _ends(pid: int) -> bool:
+    """Whether our child ends in time; it stays a zombie."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor)
+        return bool(poll.poll(TIME_LIMIT * 1000))
+    finally:
+        os.close(descriptor)

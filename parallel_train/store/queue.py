@@ -92,7 +92,7 @@ class DiskQueue:
                 yield owner, about
 
     def _workers(self) -> Iterator[tuple[Owner, str, Mapping[str, Any]]]:
-        for name in _list(self.folder / "workers"):
+        for name in names(self.folder / "workers"):
             path = str(self.folder / "workers" / name)
             try:
                 data = records.read_one(path)
@@ -107,6 +107,7 @@ class DiskQueue:
     def changes(self, now: float) -> list[Event]:
         events = self.requests(now)
         submitted = self._new("tasks")
+        events += map(Warned, submissions.damage(self.folder / "tasks", submitted))
         events += self._submitted(submitted)
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
         new = {"tasks": submitted, **{kind: self._new(kind) for kind in ("ends", "claims", "rounds")}}
@@ -131,7 +132,7 @@ class DiskQueue:
         self._seen["requests"] |= names
         events: list[Event] = []
         joined: set[str] = set()
-        for name in sorted((name for name in names if name.isdigit()), key=int):
+        for name in sorted((name for name in names if name.isdecimal()), key=int):
             told = self._told("requests", name, lambda data: Requested(wire.request_of(data)))
             events += told
             joined.update(*(self._joining(event.request) for event in told if isinstance(event, Requested)))
@@ -163,7 +164,7 @@ class DiskQueue:
     def _new(self, kind: str) -> set[str]:
         """The names in a folder that were not there before."""
         seen = self._seen.setdefault(kind, set())
-        return {name for name in _list(self.folder / kind) if name not in seen}
+        return {name for name in names(self.folder / kind) if name not in seen}
 
     def _in_order(self, names: Iterable[str]) -> list[str]:
         """The records among `names` that are of interest, in the order of their numbers."""
@@ -173,7 +174,9 @@ class DiskQueue:
     def _told(self, kind: str, name: str, read: Callable[[dict[str, Any]], Event]) -> list[Event]:
         path = str(self.folder / kind / name)
         try:
-            return [read(records.read_one(path))]
+            data = records.read_one(path)
+            _check_name(kind, name, data)
+            return [read(data)]
         except records.NewerVersionError as error:
             raise UsageError(f"{path}: {error}") from error
         except (records.DamagedError, KeyError, TypeError, ValueError):
@@ -207,7 +210,8 @@ class DiskQueue:
             return
         self.submission = max(fresh)
         for submission in submissions.newest(submissions.read_all(self.folder / "tasks")).values():
-            if submission.number in fresh and (self.everything or submission.source in self.sources):
+            is_ours = self.everything or submission.source in self.sources
+            if submission.number in fresh and is_ours and not submission.is_damaged:
                 yield from self._told_of(submission)
 
     def _told_of(self, submission: submissions.Submission) -> Iterator[Event]:
@@ -247,7 +251,14 @@ def _unreadable_round(task: str, number: int) -> Round:
     return Round(task, number, "", "asked for", aside=True)
 
 
-def _list(folder: Path) -> list[str]:
+def _check_name(kind: str, name: str, data: Mapping[str, Any]) -> None:
+    """Raises DamagedError for a whole record that lies under the name of another."""
+    number = {"claims": "attempt", "ends": "attempt", "rounds": "number"}.get(kind)
+    if number is not None and name != f"{data['task']}.{data[number]}":
+        raise records.DamagedError("it is another record's")
+
+
+def names(folder: Path) -> list[str]:
     try:
         return [name for name in os.listdir(folder) if not name.startswith(".tmp-")]  # noqa: PTH208  names, as text
     except (FileNotFoundError, NotADirectoryError):
@@ -257,4 +268,4 @@ def _list(folder: Path) -> list[str]:
 def _split(name: str) -> tuple[str, str]:
     """(task, number) of a record's name; number is empty where the name is none of ours."""
     task, _, number = name.rpartition(".")
-    return (task, number) if task and number.isdigit() else (name, "")
+    return (task, number) if task and number.isdecimal() else (name, "")

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import zlib
 from typing import Any
 
@@ -36,9 +37,8 @@ def _seal(body: bytes) -> bytes:
 def decode(data: bytes) -> list[dict[str, Any]]:
     """What `encode` was given. Raises DamagedError or NewerVersionError."""
     body, _, last = data[:-1].rpartition(b"\n")
-    body += b"\n"
     try:
-        if data == body + _seal(body):  # byte by byte: nothing in a record may change unseen, the seal neither
+        if _is_sealed(data):  # byte by byte: nothing in a record may change unseen, the seal neither
             return [json.loads(line) for line in body.splitlines()]
         if json.loads(last)["v"] > VERSION:
             raise NewerVersionError("written by a newer parallel-train: use that one to read this queue")
@@ -49,9 +49,29 @@ def decode(data: bytes) -> list[dict[str, Any]]:
 
 def read(path: str) -> list[dict[str, Any]]:
     """The lines of the record at `path`. Raises FileNotFoundError, DamagedError, NewerVersionError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        return decode(file.read())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DamagedError("it is no file")
+        with open(descriptor, "rb", closefd=False) as file:
+            return decode(file.read())
+    finally:
+        os.close(descriptor)
+
+
+def is_whole(path: str) -> bool:
+    """Whether the record at `path` is as it was written, as far as can be told without reading its lines."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return False
+    return _is_sealed(data)
+
+
+def _is_sealed(data: bytes) -> bool:
+    body = data[:-1].rpartition(b"\n")[0] + b"\n"
+    return data == body + _seal(body)
 
 
 def read_one(path: str) -> dict[str, Any]:

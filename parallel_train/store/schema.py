@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from parallel_train.core.graph import did_you_mean, nearest
 from parallel_train.core.placeholders import written
+from parallel_train.errors import MOST_FAULTS
 from parallel_train.store.document import Document, Path
 
 MOST_TASKS = 1_000_000
@@ -189,7 +191,7 @@ def read(document: Document) -> Keys:
         message, hint = ("the file is empty", "it needs") if empty else ("a task file is a mapping", "it begins with")
         document.faults.append(document.fault((), message, f"{hint} 'tasks:'"))
         return Keys(TemplateKeys(), {}, ())
-    found: list[Complaint] = list(_without_command(data))
+    found: list[Complaint] = list(islice(_without_command(data), MOST_FAULTS))
     try:
         whole = FileKeys.model_validate(data)
     except ValidationError as error:
@@ -199,7 +201,7 @@ def read(document: Document) -> Keys:
             return Keys(whole.defaults, dict(enumerate(whole.tasks)), range(len(whole.tasks)))
     for each in found:
         document.faults.append(document.fault(each.path, each.message, each.hint, at_key=each.at_key))
-    return _partly(data)
+    return _partly(data) if len(found) < MOST_FAULTS else Keys(TemplateKeys(), {}, ())
 
 
 def _partly(data: Mapping[str, Any]) -> Keys:
@@ -239,7 +241,7 @@ def _means(key: str, mapping: Mapping[str, Any]) -> bool:
 
 def _plain(error: ValidationError, data: Any) -> list[Complaint]:
     found: list[Complaint] = []
-    for one in error.errors(include_url=False, include_input=False, include_context=False):
+    for one in error.errors(include_url=False, include_input=False, include_context=False)[: 2 * MOST_FAULTS]:
         path, value = _walk(one["loc"], data)
         last = str(one["loc"][-1])
         if one["type"] == "extra_forbidden":

@@ -47,7 +47,7 @@ def _read(path: Path) -> Submission:
         return Submission(number, head["source"], head["at"], tuple(wire.task_of(line) for line in lines))
     except records.NewerVersionError as error:
         raise UsageError(f"the record {path} can't be read: {error}") from error
-    except (records.DamagedError, IsADirectoryError, KeyError, TypeError, ValueError):
+    except (records.DamagedError, KeyError, TypeError, ValueError):
         return Submission(number, _source_of(path), "", (), is_damaged=True)
 
 
@@ -62,12 +62,12 @@ def _source_of(path: Path) -> str:
     return source if isinstance(source, str) else ""
 
 
-def damaged(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of the submissions `names` that are damaged and not superseded: nobody knows what they ask for."""
+def damage(folder: Path, names: Iterable[str]) -> list[str]:
+    """A sentence for each damaged submission that is not superseded, if one of `names` is damaged."""
     if all(records.is_whole(str(folder / name)) for name in names if number_of(name)):
         return []
-    held = newest(read_all(folder)).values()
-    return [f"{each.number:06d}.jsonl" for each in held if each.is_damaged]
+    found = [folder / f"{each.number:06d}.jsonl" for each in newest(read_all(folder)).values() if each.is_damaged]
+    return [f"the record {path} is damaged: run its task file again" for path in found]
 
 
 def newest(submissions: Iterable[Submission]) -> dict[str, Submission]:

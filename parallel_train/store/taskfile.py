@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from parallel_train.core import expand, points, tasklist
 from parallel_train.core.graph import did_you_mean
+from parallel_train.core.placeholders import is_unicode
 from parallel_train.core.task import Json, Task
 from parallel_train.core.template import Finding, Findings, Setting, Template
 from parallel_train.errors import Fault, TaskFileError, UsageError
@@ -55,6 +57,8 @@ def load(path: Path, settings: LoadSettings) -> TaskFile:
     faults = [*document.faults, *(_fault(document, finding) for finding in findings.wrong.values())]
     if faults:
         raise TaskFileError(sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column)))
+    if path.suffix == ".py":  # what its function returns was laid out by one loop: one template
+        tasks = tuple(replace(task, template=0) for task in tasks)
     return TaskFile(str(path), tasks, (*findings.notes, *_unseeded(tasks)))
 
 
@@ -64,6 +68,9 @@ def _overrides(settings: LoadSettings) -> dict[str, Json]:
         given.setdefault("trainer", settings.trainer)
     if any("\0" in text for text in (*given.values(), settings.output_base)):
         raise UsageError("a NUL character can't stand in an option")
+    for name, text in given.items():
+        if not is_unicode(name + text):
+            raise UsageError(f"{name}={text}: a param is UTF-8 text")
     # NAME= means empty text, as in make; null must be asked for.
     return {name: scalar(text) if text else "" for name, text in given.items()}
 
@@ -77,15 +84,23 @@ def _output_base(given: str) -> str:
 
 def _document(path: Path, settings: LoadSettings, overrides: Mapping[str, Json]) -> Document:
     file = settings.project / path
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(yamlfile.MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"can't read the task file {path}: {os.strerror(error.errno or 0)}") from None
+    content = _content(path, file)
     if path.suffix == ".py":
         source = pyfile.Source(str(path), file, content)
         return pyfile.read(source, settings.python, settings.project, overrides)
     return yamlfile.read(str(path), content)
+
+
+def _content(path: Path, file: Path) -> bytes:
+    try:
+        mode = file.stat().st_mode
+        if stat.S_ISREG(mode):  # to open a pipe would wait for somebody who writes
+            with file.open("rb") as opened:
+                return opened.read(yamlfile.MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"can't read the task file {path}: {os.strerror(error.errno or 0)}") from None
+    what = "a folder; name a file in it" if stat.S_ISDIR(mode) else "no plain file"
+    raise UsageError(f"can't read the task file {path}: it is {what}")
 
 
 def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Task, ...]:
@@ -97,16 +112,19 @@ def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Ta
     is_whole = not document.faults and not findings.wrong
     if is_whole:
         _check_overrides(built.values(), setting.overrides)
-    laid = [draft for index, template in built.items() for draft in expand.drafts(template, index, setting, findings)]
+    laid: list[expand.Draft] = []
+    for index, template in built.items():
+        if not findings.are_many:
+            laid += expand.drafts(template, index, setting, findings)
     return tasklist.finish(laid, setting.project, findings, complete=is_whole and not findings.wrong)
 
 
 def _check_overrides(built: Iterable[Template], overrides: Mapping[str, Json]) -> None:
     known = {name for template in built for name in points.params_of(template)}
-    for name in overrides:
+    for name, value in overrides.items():
         if name not in known:
-            hint = did_you_mean(name, known)
-            raise UsageError(f"no task has a param '{name}'" + (f" ({hint})" if hint else ""))
+            hint = did_you_mean(name, known) or f"there are: {', '.join(sorted(known)) or 'none'}"
+            raise UsageError(f"{name}={value}: no task has a param '{name}' ({hint})")
 
 
 def _fault(document: Document, finding: Finding) -> Fault:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from parallel_train.core.task import DoneWhen, Metric
+from parallel_train.core.task import DoneWhen, Metric, is_secret
 from parallel_train.core.template import Findings, Matrix, Path, Template
 from parallel_train.store.schema import DoneWhenKeys, Keys, MatrixKeys, MetricKeys, TemplateKeys
 
-_SECRET_ENDINGS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
+# What the worker sets for each attempt, and what to write instead.
+OURS = {"CUDA_VISIBLE_DEVICES": "'gpus:' says how many, --gpus says which"}
 _BAD_VARIABLE = re.compile(r"[=\0]|^$")
 Wrong = tuple[Path, str, str]
 
@@ -18,6 +19,8 @@ def build(given: Keys, findings: Findings) -> dict[int, Template]:
     """The templates by index; what is wrong with them goes to `findings`."""
     built: dict[int, Template] = {}
     for index, own in given.templates.items():
+        if findings.are_many:
+            break
         keys = _merged(given.defaults, own)
         wrong = list(_wrong(keys))
         for path, message, hint in wrong:
@@ -42,22 +45,40 @@ def _wrong(keys: TemplateKeys) -> Iterator[Wrong]:
     if keys.shell and isinstance(keys.command, list):
         yield ("shell",), "shell: true needs the command as one text, not a list", ""
     words = keys.command.strip() if isinstance(keys.command, str) else keys.command
-    if words is not None and not words:
-        yield ("command",), "the command is empty", ""
+    if words is not None and not (words and words[0]):
+        yield ("command",), "the command is empty" if not words else "the command begins with an empty word", ""
     if keys.stage == "":
         yield ("stage",), "stage is empty", ""
+    if "" in _files(keys.done_when):
+        yield ("done_when",), "done_when names no file", ""
+    if "" in keys.inputs:
+        yield ("inputs",), "an input is empty", ""
     yield from _wrong_env(keys.env)
-    for path, metric in _listed(keys.metrics):
-        yield from _wrong_metric(path, metric)
+    yield from _wrong_metrics(_listed(keys.metrics))
 
 
 def _wrong_env(env: Mapping[str, str]) -> Iterator[Wrong]:
     for name, value in env.items():
         if _BAD_VARIABLE.search(name):
             yield ("env", name), f"'{name}' can't be the name of a variable", ""
-        if name.upper().endswith(_SECRET_ENDINGS) and not value.startswith("secret:"):
+        if name in OURS or name.startswith("PARALLEL_TRAIN_"):
+            yield ("env", name), f"{name} is set by parallel-train itself", OURS.get(name, "")
+        if value == "secret:":
+            yield ("env", name), f"{name} names no secret", f"write secret:{name}"
+        if is_secret(name) and not value.startswith("secret:"):
             hint = f"write secret:{name}; the worker takes it from its own environment"
             yield ("env", name), f"a task file can't hold the value of {name}", hint
+
+
+def _wrong_metrics(listed: Sequence[tuple[Path, MetricKeys]]) -> Iterator[Wrong]:
+    seen: set[str] = set()
+    for path, metric in listed:
+        if not metric.name:
+            yield (*path, "name"), "a metric's name is empty", ""
+        elif metric.name in seen:
+            yield (*path, "name"), f"two metrics are named '{metric.name}'", ""
+        seen.add(metric.name)
+        yield from _wrong_metric(path, metric)
 
 
 def _wrong_metric(path: Path, metric: MetricKeys) -> Iterator[Wrong]:
@@ -111,7 +132,12 @@ def _matrix(keys: MatrixKeys | None) -> Matrix | None:
 
 
 def _done_when(keys: str | DoneWhenKeys | None) -> DoneWhen | None:
+    if keys is None:
+        return None
+    return DoneWhen(_files(keys), None if isinstance(keys, str) else keys.contains)
+
+
+def _files(keys: str | DoneWhenKeys | None) -> tuple[str, ...]:
     if keys is None or isinstance(keys, str):
-        return None if keys is None else DoneWhen((keys,))
-    files = (keys.file,) if isinstance(keys.file, str) else tuple(keys.file)
-    return DoneWhen(files, keys.contains)
+        return () if keys is None else (keys,)
+    return (keys.file,) if isinstance(keys.file, str) else tuple(keys.file) or ("",)

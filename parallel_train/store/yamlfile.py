@@ -6,17 +6,18 @@ text, numbers, true, false, null, lists and mappings with text keys. No other ta
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import yaml
 
-from parallel_train.errors import Fault, TaskFileError
+from parallel_train.errors import MOST_FAULTS, Fault, TaskFileError
 from parallel_train.store.document import Place, YamlDocument, source_line
 from parallel_train.store.yamlscalar import scalar
 
-MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES = 8 * 1024 * 1024
 MOST_DEPTH = 64
 MOST_NODES = 1_000_000
 
@@ -43,7 +44,22 @@ _PROBLEMS = {
         "a backslash that YAML does not know",
         "in 'single quotes' it is plain text",
     ),
+    "found invalid Unicode character escape code": (
+        "this \\u stands for no character",
+        "write the character itself, or all of its number after \\U, as in \\U0001f600",
+    ),
+    "did not find expected hexdecimal number": ("digits are missing after \\x, \\u or \\U", ""),
+    "block sequence entries are not allowed": ("a '-' that can't stand here", _INDENT),
+    "found unknown directive name": ("a line that begins with % is no part of a task file", "remove it"),
+    "found incompatible YAML document": ("a task file is YAML 1.2", "remove the line with %YAML"),
+    "found undefined tag handle": ("a tag is not allowed", "remove it"),
+    "found a tab character": ("a tab can't indent", "use spaces"),
+    "did not find expected alphabetic or numeric character": ("a name is missing behind & or *", _QUOTE),
+    "did not find expected comment or line break": ("nothing can stand behind | or > but a comment", _QUOTE),
+    "did not find expected <document start>": ("a task file is one document", "remove the '...' above"),
 }
+# Where the parser sees these is far behind what is wrong.
+_SEEN_LATE = ("could not find expected ':'", "found unexpected end of stream")
 
 
 class _Mark(Protocol):
@@ -79,7 +95,9 @@ def read(name: str, content: bytes) -> YamlDocument:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
-        raise TaskFileError([Fault(name, line, column, "this is not UTF-8 text")]) from None
+        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        message = f"this is {'UTF-16' if is_wide else 'not UTF-8'} text"
+        raise TaskFileError([Fault(name, line, column, message, hint="save the file as UTF-8")]) from None
     lines = text.splitlines()
     reader = _Reader()
     try:
@@ -108,7 +126,9 @@ def _events(text: str) -> Iterator[Any]:
 
 
 def _syntax(text: str, error: yaml.MarkedYAMLError) -> _Halt:
-    mark: _Mark = error.problem_mark or error.context_mark or _At(0, 0)
+    is_open = (error.problem or "").startswith(_SEEN_LATE)
+    marks = (error.context_mark, error.problem_mark) if is_open else (error.problem_mark, error.context_mark)
+    mark: _Mark = marks[0] or marks[1] or _At(0, 0)
     lines = text.splitlines()
     rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
     if rest.startswith("\t"):
@@ -215,6 +235,7 @@ class _Reader:
             if key in values:
                 first = places[key].key or (0, 0)
                 self._note(event.start_mark, f"key '{key}' is given twice, first in line {first[0]}")
+                continue
             place.key = (event.start_mark.line + 1, event.start_mark.column + 1)
             places[key] = place
             values[key] = value
@@ -259,4 +280,6 @@ class _Reader:
         return None
 
     def _note(self, mark: Any, message: str, hint: str = "") -> None:
+        if len(self.wrong) >= MOST_FAULTS:
+            raise _Halt(mark, message, hint)
         self.wrong.append((mark.line + 1, mark.column + 1, message, hint))

@@ -86,6 +86,7 @@ def test_of_several_one_is_named_by_the_beginning_of_its_name(history: History, 
         (str(os.getpid()), "several workers live here"),  # both are this process
         ("carl", "no worker 'carl' lives here; these do:"),
     ],
+    ids=["none", "this process", "unknown"],  # the same in every process of pytest
 )
 def test_others_are_refused_and_listed(history: History, wanted: str | None, said: str):
     work_here(history, name="anna")

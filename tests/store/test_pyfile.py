@@ -1,5 +1,6 @@
 """Does a Python task file give its tasks, and can nothing in it harm the one who reads it?"""
 
+import operator
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from parallel_train.store import pyfile
 from parallel_train.store.taskfile import LoadSettings, load
 
 GUIDE = Path(__file__).parent / "guide"
+BUNDLED = Path(__file__).parents[2] / "tasks/nlprompt_caltech101.yaml"
 
 
 @pytest.fixture
@@ -76,6 +78,49 @@ def test_seed_zero_is_noted(read):
     assert "unseeded" in note
 
 
+def test_they_are_the_tasks_of_the_bundled_list(read, tmp_path):
+    """What one list has done, the other skips."""
+    rates = "(0.125, 0.25, 0.375, 0.5, 0.625, 0.75)"
+    made = read(
+        "def tasks():\n"
+        f"    return [TaskConfig('caltech101', 16, r, t, 100) for t in ('sym', 'asym') for r in {rates}]\n"
+    ).tasks
+    bundled = load(BUNDLED, LoadSettings(tmp_path)).tasks
+    same = operator.attrgetter("id", "identity", "name", "command", "output", "metrics")
+    assert list(map(same, made)) == list(map(same, bundled))
+
+
+# The class of somebody's own scheduler.
+THEIRS = """\
+class TaskConfig:
+    def __init__(self, dataset, shots, noise_rate, noise_type, num_classes, **more):
+        vars(self).update(dataset=dataset, shots=shots, noise_rate=noise_rate, noise_type=noise_type,
+                          num_classes=num_classes, **more)
+
+def get_default_tasks(trainer="NLPrompt"):
+    return [TaskConfig("d", 4, 0.25, "sym", 10, trainer=trainer{more})]
+"""
+
+
+def test_a_class_of_the_users_own_will_do(read):
+    (task,) = read(THEIRS.format(more="")).tasks
+    assert task.output == "output/d/NLPrompt/rn50_4shots/noise_sym_0.25/seed1"
+
+
+def test_what_our_command_would_lose_is_refused(read):
+    fault = fault_of(read, THEIRS.format(more=", epochs=5"))
+    assert "its TaskConfig has 'epochs' besides dataset, shots," in fault.message
+    assert fault.line == 6
+
+
+def test_a_parallel_train_of_the_projects_own_is_not_taken_for_ours(read, tmp_path):
+    (tmp_path / "tasks").mkdir()
+    for folder in (tmp_path, tmp_path / "tasks"):
+        (folder / "parallel_train.py").write_text("TaskConfig = None")
+    text = "from parallel_train import TaskConfig\n" + CONFIG.format(rate=0.5, seed=1)
+    assert len(read(text).tasks) == 1
+
+
 def test_two_rates_of_one_folder_are_refused(read):
     fault = fault_of(
         read,
@@ -119,7 +164,7 @@ def test_it_imports_its_neighbours_and_the_project(read, tmp_path):
         ("import os\ndef tasks():\n    os.kill(os.getpid(), 9)\n", 1, "it ended (signal 9) before"),
         ("TASKS = []\n", 1, "offers neither tasks() nor get_default_tasks()"),
         ("\ndef tasks():\n    return 5\n", 2, "tasks() must return a list"),
-        ("def tasks():\n    return [1]\n", 1, "task 1 of the list is a int"),
+        ("def tasks():\n    return [1]\n", 1, "task 1 of the list is of the type int"),
         ("def tasks():\n    return [{'command': object}]\n", 1, "can't stand in a task"),
         ("def tasks():\n    return [{'command': 'a\\0'}]\n", 1, "NUL"),
         ("def tasks():\n    return [{'comand': 'a'}]\n", 1, "task 1 of the list: unknown key 'comand'"),

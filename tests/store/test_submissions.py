@@ -102,16 +102,30 @@ def test_many_at_once_lose_nothing_and_share_no_number(tmp_path):
     assert len(submissions.read_all(tmp_path)) == 8
 
 
-@pytest.mark.parametrize("what", ["damaged", "newer"])
-def test_a_submission_that_can_not_be_read_stops_with_a_sentence(tmp_path, monkeypatch, what):
-    if what == "newer":
-        monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
+def test_a_submission_of_a_newer_version_stops_with_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
     submit(tmp_path, A)
     monkeypatch.undo()
-    if what == "damaged":
-        (tmp_path / "000001.jsonl").write_bytes((tmp_path / "000001.jsonl").read_bytes()[:-5])
-    with pytest.raises(UsageError, match=r"000001\.jsonl can't be read"):
+    with pytest.raises(UsageError, match=r"000001\.jsonl can't be read: .* newer"):
         submit(tmp_path, A)
+
+
+@pytest.mark.parametrize("left", [-5, 60, 0])
+def test_a_damaged_submission_keeps_its_number_and_what_it_superseded_stays_so(tmp_path, left):
+    submit(tmp_path, A)
+    submit(tmp_path, A, B)
+    submit(tmp_path, C, source="g")
+    second = tmp_path / "000002.jsonl"
+    second.write_bytes(second.read_bytes()[:left])
+    found = submissions.newest(submissions.read_all(tmp_path))
+    assert found["g"].tasks
+    is_known = left != 0
+    assert found["f" if is_known else ""] == submissions.Submission(2, "f" if is_known else "", "", (), True)
+    said = [f"the record {second} is damaged: run its task file again"]
+    assert submissions.damage(tmp_path, ["000002.jsonl"]) == said
+    made, before = submit(tmp_path, A, B)
+    assert (made.number, before) == (4, None if is_known else before)
+    assert submissions.damage(tmp_path, ["000002.jsonl"]) == ([] if is_known else said)
 
 
 def test_half_written_and_foreign_files_are_passed_over(tmp_path):

@@ -21,7 +21,7 @@ def read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("default", 12), ("nlprompt_caltech101", 12), ("nlprompt", 84), ("losses", 36)]
+    ("name", "count"), [("default", 12), ("nlprompt_caltech101", 12), ("nlprompt", 84), ("losses", 36), ("pipeline", 6)]
 )
 def test_the_bundled_files(name, count):
     file = load(Path(f"tasks/{name}.yaml"), LoadSettings(ROOT))
@@ -66,6 +66,21 @@ tasks:
     assert task.needs == (prep.id,)
     assert dict(task.env) == {"X": "1", "Y": "0.001", "WANDB_API_KEY": "secret:WANDB_API_KEY"}
     assert (task.timeout, task.source, task.shell, task.cwd) == (9000.0, "tasks.yaml", False, ".")
+
+
+def test_needs_stand_for_the_outputs_of_what_a_task_needs(read):
+    text = """\
+tasks:
+  - {name: b, stage: s, command: x, output: "out/b c"}
+  - {name: a, stage: s, command: x, output: /abs/a}
+  - {name: words, needs: [s], command: "collate {needs} {{needs}} --n 2"}
+  - {name: listed, needs: [a, s], command: [collate, "{needs}"], cwd: src}
+  - {name: shell, needs: [s], command: "collate {needs} ${needs} > log", shell: true}
+"""
+    *_, words, listed, shell = read(text).tasks
+    assert words.command == ("collate", "out/b c", "/abs/a", "{needs}", "--n", "2")
+    assert listed.command == ("collate", "/abs/a", "../out/b c")
+    assert shell.command == ("collate 'out/b c' /abs/a ${needs} > log",)
 
 
 def test_a_text_is_split_as_a_shell_would_without_a_shell(read):

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from parallel_train.commands import app
+
+
+@cache
+def _program() -> Any:
+    """All commands, put together once: typer takes 20 ms for it."""
+    return typer.main.get_command(app.app)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class Caller:
         umask = os.umask(0o022)
         with self.monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["parallel-train", *argv])
+            patch.setattr(app, "app", _program())
             for name, value in variables.items():
                 patch.setenv(name, value)
             with pytest.raises(SystemExit) as caught:

@@ -1,0 +1,84 @@
+"""Is a record that was damaged left in its place and named, while everything else goes on?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from parallel_train.store import records
+from tests.support.call import Caller, call
+from tests.support.corpus import CORPUS
+
+__all__ = ["call"]
+
+CASES = yaml.safe_load((CORPUS / "records.yaml").read_text())
+QUEUE = ".parallel-train"
+NEWER = b'{"something": "new"}\n{"v": 99, "bytes": 1, "crc32": 1}\n'
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def to_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def swap(path: Path) -> None:
+    """The record of another task under this one's name."""
+    other = next(each for each in path.parent.iterdir() if each.name.split(".")[0] != path.name.split(".")[0])
+    shutil.copy(other, path)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "flipped": flip,
+    "emptied": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "other keys": lambda path: path.write_bytes(records.encode([{"something": 1}])),
+    "other types": lambda path: path.write_bytes(records.encode([[1, 2]])),  # type: ignore[list-item]
+    "a folder": to_folder,
+    "swapped": swap,
+    "newer": lambda path: path.write_bytes(NEWER),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which all is done, to copy."""
+    root = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        made = Caller(root, patch, SimpleNamespace(readouterr=lambda: ("", "")))
+        made.write("tasks/default.yaml", "tasks:\n- {name: a, command: [echo, a]}\n- {name: b, command: [echo, b]}\n")
+        for argv in (("--gpus", "fake:2"), ("b", "-B", "--gpus", "fake:2"), ("pause",), ("resume",)):
+            assert made(*argv).code == 0
+    return root
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}-{case['damage']}")
+def test_a_damaged_record(finished: Path, call: Caller, case: dict):
+    shutil.copytree(finished, call.root, dirs_exist_ok=True)
+    record = min((call.root / QUEUE / case["kind"]).iterdir())
+    DAMAGES[case["damage"]](record)
+    left = record.read_bytes() if record.is_file() else b""
+    for argv in (("status", "--all"), ("-n", "--gpus", "fake:2"), ("--gpus", "fake:2")):
+        found = call(*argv)
+        assert "Traceback" not in found.out + found.err
+        said = " ".join((found.out + found.err).split())
+        assert case["says"] in said, (argv, said)
+        assert str(record) in said, (argv, said)
+        if case.get("code"):
+            assert (found.code, found.out) == (2, "")
+        else:
+            nothing_is_left = case["kind"] == "tasks" and argv[0] == "status"
+            assert found.code == (2 if nothing_is_left else 0), (argv, said)
+    assert (record.read_bytes() if record.is_file() else b"") == left
+    assert record.exists()
