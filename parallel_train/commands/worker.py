@@ -17,7 +17,6 @@ from parallel_train.commands.work import Prepared, new_worker, work
 from parallel_train.core import graph
 from parallel_train.core.events import Submitted
 from parallel_train.core.situation import Situation, Wishes, begin, name_of
-from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, is_satisfied
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import words
@@ -75,7 +74,9 @@ def selection(s: Situation) -> tuple[frozenset[str], tuple[str, ...]]:
     """What is due with its needs, as far as it fits into the slots here; and what to say of the rest."""
     needs = {name: line.task.needs for name, line in s.lines.items()}
     due = set(_due(s))
-    wide = {name for name, line in s.lines.items() if not s.pool.carries(line.task.gpus) and not is_satisfied(line.state)}
+    wide = {
+        name for name, line in s.lines.items() if not s.pool.carries(line.task.gpus) and not is_satisfied(line.state)
+    }
     left = {name for name in due if wide & _with_needs(name, needs)} if wide else set()
     chosen = graph.closure(due - left, needs)
     return frozenset(chosen), tuple(_about(s, left & wide, left - wide))

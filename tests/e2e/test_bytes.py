@@ -8,11 +8,10 @@ import re
 import shlex
 
 from tests.support.call import Caller, call
-from tests.support.sweep import PROGRAMS
+from tests.support.sweep import program
 
 __all__ = ["call"]
 
-PYTHON = "/usr/bin/env python3 -I -S"
 AWKWARD = [
     *("", " ", "'", '"', "\\", "\n", "\t", "$(touch pwned)", "`touch pwned`", "$HOME", "${x}", "~", "~/x", "*", "?"),
     *("-", "--", "--flag", "-n", "=", "a=b", "#", "%", "%s", "!", "!!", "&", "&&", ";", "|", ">", "<", "(", ")", "[x]"),
@@ -55,8 +54,8 @@ def seen(call: Caller, name: str) -> dict:
     return dict(found)
 
 
-def program(name: str) -> list[str]:
-    return [*PYTHON.split(), str(PROGRAMS / "argv.py"), f"{name}.json"]
+def recording(name: str) -> list[str]:
+    return program("argv", f"{name}.json")
 
 
 def ran(call: Caller, *argv: str) -> None:
@@ -77,13 +76,13 @@ def test_values_through_a_task_file(call: Caller):
         plain = [value for value in mine[200:] if "{" not in value]
         words = [*plain, *marks, *(f"<{mark}>" for mark in marks[:100])]
         wanted = [*plain, *mine[:200], *(f"<{value}>" for value in mine[:100])]
-        command: list[str] | str = [*program(f"t{number}"), *words, "{args}"]
+        command: list[str] | str = [*recording(f"t{number}"), *words, "{args}"]
         if number:
-            command = shlex.join(program(f"t{number}")) + " " + " ".join(map(shlex.quote, words)) + " {args}"
+            command = shlex.join(recording(f"t{number}")) + " " + " ".join(map(shlex.quote, words)) + " {args}"
         shell = number == 3
         if shell:  # it quotes each value itself
             around = " ".join([*map(shlex.quote, plain), *marks, *(f"'<'{mark}'>'" for mark in marks[:100])])
-            command = shlex.join(program(f"t{number}")) + f" {around} {{args}}"
+            command = shlex.join(recording(f"t{number}")) + f" {around} {{args}}"
         pairs = [word for name, value in params.items() for word in (f"--{name}", value)]
         tasks.append({"name": f"t{number}", "command": command, "params": params, "shell": shell})
         expected[f"t{number}"] = ([*wanted, *pairs], params)
@@ -99,7 +98,7 @@ def test_long_values(call: Caller):
     for number, value in enumerate(long):
         call.write(
             f"tasks/{number}.yaml",
-            escaped({"tasks": [{"command": [*program(str(number)), "{v}"], "params": {"v": value}}]}),
+            escaped({"tasks": [{"command": [*recording(str(number)), "{v}"], "params": {"v": value}}]}),
         )
         ran(call, f"tasks/{number}.yaml")
         assert seen(call, str(number))["argv"] == [value]
@@ -123,7 +122,7 @@ def test_what_linux_does_not_take_is_said(call: Caller):
 def test_values_from_the_command_line(call: Caller):
     call.write(
         "tasks/default.yaml",
-        escaped({"tasks": [{"command": [*program("a"), "{v}"], "params": {"v": "x"}, "name": "a"}]}),
+        escaped({"tasks": [{"command": [*recording("a"), "{v}"], "params": {"v": "x"}, "name": "a"}]}),
     )
     value = "a b'\"\n$(touch pwned) {v} é=--x"
     ran(call, f"v={value}")
@@ -132,7 +131,7 @@ def test_values_from_the_command_line(call: Caller):
 
 def test_a_command_that_is_added(call: Caller):
     mine = values(50, seed=7)
-    found = call("add", "--", *program("added"), *mine)
+    found = call("add", "--", *recording("added"), *mine)
     assert found.code == 0, found.err
     ran(call, "worker")
     assert seen(call, "added") == {"argv": mine, "params": {}}

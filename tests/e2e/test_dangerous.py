@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.support.sweep import PROGRAMS, Project
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 9)
 )
+SLOW = 3  # a machine may be so much slower than ours, on which 2 s are kept
 AXIS = "[" + "1," * 1000 + "]"
 CASES = {
     "alias bomb": (BOMB, "at most"),
@@ -23,7 +25,6 @@ CASES = {
         "1,000,000,000 tasks",
     ),
     "7 MiB of text": ('tasks: "' + "x" * (7 * 2**20), "never closed"),
-    "7 MiB of space": (" " * (7 * 2**20), "the file is empty"),
     "7 MiB of lines": ("\n" * (7 * 2**20), "the file is empty"),
     "400,000 equal keys": ("a: 1\n" * 400_000, "given twice"),
     "an endless list": ("import itertools\ndef tasks(): return itertools.repeat({'command': 'x'})", "more than"),
@@ -41,9 +42,14 @@ def refused(project: Project, *argv: str) -> str:
     seconds, mebibytes = map(float, took.read_text().split())
     assert (done.returncode, done.stdout) == (2, ""), done.stderr[-500:]
     assert "Traceback" not in done.stderr
-    assert seconds < 2
+    assert seconds < 2 * SLOW
     assert mebibytes < 200
     return done.stderr[-1000:]
+
+
+def test_a_file_of_100_mb(project: Project):
+    os.truncate(project.write("tasks.yaml", ""), 100_000_000)
+    assert "at most 8 MiB" in refused(project, "tasks.yaml", "--gpus", "fake:1")
 
 
 @pytest.mark.parametrize(("text", "said"), CASES.values(), ids=CASES)
@@ -51,9 +57,3 @@ def test_a_task_file(project: Project, text: str, said: str):
     name = "tasks.py" if "def tasks" in text else "tasks.yaml"
     project.write(name, text)
     assert said in refused(project, name, "--gpus", "fake:1")
-
-
-def test_devices_without_end(project: Project):
-    project.tasks({"command": ["true"], "gpus": 0})
-    assert "--cpu-slots" in refused(project, "--cpu-slots", "99999999999")
-    assert "/dev/zero:1:1" in refused(project, "--gpus", "fake:/dev/zero")

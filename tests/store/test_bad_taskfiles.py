@@ -119,3 +119,19 @@ def test_options_that_can_not_be(tmp_path, settings, words):
 def test_a_file_that_can_not_be_read(tmp_path, name):
     with pytest.raises(UsageError, match="can't read the task file"):
         load(Path(name), LoadSettings(tmp_path))
+
+
+def test_what_looks_like_a_placeholder_in_a_command_is_noted(tmp_path):
+    text = """tasks:\n- command: [x, '{lr:.2f}', '{ lr }', '{"lr": {lr}}', '{print $1}', '${lr:-1}']\n  params: {lr: 1}\n"""
+    (tmp_path / "tasks.yaml").write_text(text)
+    file = load(Path("tasks.yaml"), LoadSettings(tmp_path))
+    assert file.tasks[0].command == ("x", "{lr:.2f}", "{ lr }", '{"lr": 1}', "{print $1}", "${lr:-1}")
+    assert file.notes == tuple(
+        f"'{word}' is passed on as it is: a placeholder is {{lr}}" for word in ("{lr:.2f}", "{ lr }")
+    )
+
+
+def test_a_quoted_tilde_is_a_tilde(tmp_path):
+    (tmp_path / "tasks.yaml").write_text("""tasks: [{command: "x ~/a '~/b' c~/d \\\\~/e ~"}]""")
+    (task,) = load(Path("tasks.yaml"), LoadSettings(tmp_path)).tasks
+    assert task.command == ("x", "\0home\0/a", "~/b", "c~/d", "~/e", "\0home\0")
