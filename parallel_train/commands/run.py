@@ -19,6 +19,7 @@ from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, Wishes, begin
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
+from parallel_train.errors import UsageError
 from parallel_train.procs import order
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import words
@@ -39,6 +40,8 @@ def run(options: RunOptions) -> int:
 
 
 def _run(options: RunOptions, project: Path, background: Background | None = None) -> int:
+    if options.as_json and not options.dry_run:
+        raise UsageError("--json belongs to -n; what a run did is in status --json and results --json")
     umask = os.umask(0o077)
     prepared = prepare(options, project, umask)
     if options.dry_run:

@@ -65,11 +65,11 @@ def work(
     faults = preflight_faults(prepared, options)
     if faults:
         raise UsageError("nothing was started:\n" + "\n".join(f"  {fault}" for fault in faults))
-    if prepared.situation.open:
-        (prepared.project / options.log_dir).mkdir(parents=True, exist_ok=True)
     check_kernel()
     notes = [*prepared.notes, *submit()]
     situation, disk = prepared.situation, prepared.disk
+    if situation.open:
+        (prepared.project / options.log_dir).mkdir(parents=True, exist_ok=True)
     disk.about = workers.about(situation, disk, prepared.source, options.log_dir)
     signals = Signals()
     journal = Journal(disk.folder / "journal" / f"{disk.owner.worker}.jsonl")
