@@ -20,6 +20,9 @@ class Queue(Protocol):
     def leave(self) -> None:
         """Withdraw this worker."""
 
+    def beat(self) -> None:
+        """Show that this worker lives, where that is due."""
+
     def changes(self, now: float) -> list[Event]:
         """What the records say that was not read before; `now` is when (monotonic seconds)."""
 

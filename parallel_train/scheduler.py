@@ -39,6 +39,7 @@ class Scheduler:
     runner: Runner
     reporter: Reporter
     clock: Clock
+    poll: float = policy.POLL  # seconds between two looks at what others wrote
     looked_at: float = 0.0
     had_company: bool = False
     complaint: str = ""  # the last trouble that was said
@@ -78,7 +79,7 @@ class Scheduler:
 
     def _patience(self, now: float) -> float:
         """Seconds to wait for an event: until something comes due, the screen is old, or others may have written."""
-        times = [self.reporter.tick(self.situation, now), policy.POLL]
+        times = [self.reporter.tick(self.situation, now), self.poll]
         due = wake_at(self.situation, now)
         if due is not None:
             times.append(due - now)
@@ -87,13 +88,14 @@ class Scheduler:
     def _look_around(self) -> None:
         """Read what people asked for and, while others work here too, what they wrote."""
         now = self.clock.monotonic()
-        if now - self.looked_at >= policy.POLL:
+        if now - self.looked_at >= self.poll:
             self.looked_at = now
             self._read_others(now)
 
     def _read_others(self, now: float) -> bool:
         """What others wrote, as long as there are others and once after they left; whether there was anything."""
         try:
+            self.queue.beat()
             has_company = self.queue.has_company()
             events = self.queue.changes(now) if has_company or self.had_company else self.queue.requests(now)
         except (OSError, ParallelTrainError) as error:
@@ -148,9 +150,9 @@ class Scheduler:
             case Watch(claim):
                 self.runner.watch(claim)
                 return [Watched(claim.task, claim.attempt)]
-            case Reclaim(claim, rebooted):
+            case Reclaim(claim, why):
                 self.runner.sweep(claim)
-                return [self.queue.end_as_lost(claim, Lost("rebooted" if rebooted else "killed"))]
+                return [self.queue.end_as_lost(claim, Lost(why))]
             case Stop(task, attempt, kill):
                 self.runner.stop(task, attempt, kill=kill)
                 return [Told(task, attempt, 3 if kill else 2)]

@@ -38,6 +38,7 @@ class RunOptions:
     trainer: str | None = None
     log_dir: str = "logs"
     check_interval: float = 10.0
+    lease: float = 300.0
     python: str | None = None
     directory: Path | None = None  # -C
 
@@ -134,6 +135,10 @@ LogDir = Annotated[
 CheckInterval = Annotated[
     float,
     typer.Option(metavar="SECONDS", min=0, rich_help_panel=SETTINGS, help="Between status lines; 0: none."),
+]
+Lease = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", min=1, rich_help_panel=SETTINGS, help="Of silence, before other hosts take over."),
 ]
 Python = Annotated[
     str | None, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {python} means.", callback=_not_empty)

@@ -15,10 +15,12 @@ from parallel_train.commands import plan, results, workers
 from parallel_train.commands.detach import Background, Departing
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.workers import Worker
+from parallel_train.core import contact, policy
 from parallel_train.core.events import Warned
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
+from parallel_train.procs import mounts
 from parallel_train.procs.order import Surroundings
 from parallel_train.procs.runner import LocalRunner, check_kernel
 from parallel_train.procs.signals import Signals
@@ -68,6 +70,7 @@ def work(
     check_kernel()
     notes = [*prepared.notes, *submit()]
     situation, disk = prepared.situation, prepared.disk
+    disk.lease = options.lease
     if situation.open:
         (prepared.project / options.log_dir).mkdir(parents=True, exist_ok=True)
     disk.about = workers.about(situation, disk, prepared.source, options.log_dir)
@@ -81,7 +84,8 @@ def work(
         reporter.begin(situation)
         runner = LocalRunner(surroundings(prepared, options), signals)
         shown = reporter if leaving is None else _departing(prepared, reporter, leaving, notes)
-        return Scheduler(situation, disk, runner, shown, reporter.setup.clock).run()
+        poll = min(policy.POLL, contact.interval(options.lease))
+        return Scheduler(situation, disk, runner, shown, reporter.setup.clock, poll).run()
     finally:
         reporter.stop()
         signals.close()
@@ -117,6 +121,7 @@ def preflight_faults(prepared: Prepared, options: RunOptions) -> list[str]:
 
 
 def surroundings(prepared: Prepared, options: RunOptions) -> Surroundings:
+    is_network = mounts.disk_of(str(prepared.project)).is_network
     return Surroundings(
         project=prepared.project,
         queue=prepared.disk.folder,
@@ -125,4 +130,6 @@ def surroundings(prepared: Prepared, options: RunOptions) -> Surroundings:
         late=plan.late_values(options),
         threads=prepared.machine.threads,
         umask=prepared.umask,
+        lease=options.lease,
+        is_shared=lambda: is_network or prepared.disk.has_strangers(),
     )

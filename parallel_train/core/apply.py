@@ -76,8 +76,8 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
             s.unwatched.pop((task, attempt), None)
         case Told(task, attempt, level):
             s.told[task, attempt] = level
-        case Vanished(task, attempt, rebooted):
-            s.vanished[task, attempt] = rebooted
+        case Vanished(task, attempt, why):
+            s.vanished[task, attempt] = why
         case Looked():
             s.is_behind = False
         case Interrupted(level, code, _):

@@ -7,7 +7,7 @@ from itertools import islice
 
 from parallel_train.core import policy
 from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, Reclaim, Stop, Watch
-from parallel_train.core.facts import Claim
+from parallel_train.core.facts import Claim, Lost, LostBy
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
 
@@ -17,7 +17,7 @@ STOP, KILL = 2, 3  # what the second and third Ctrl-C ask for; the first starts 
 def decide(s: Situation, now: float) -> list[Decision]:
     """Everything that should happen now, in order."""
     decisions: list[Decision] = [Watch(claim) for claim in s.unwatched.values()]
-    decisions += [Reclaim(claim, rebooted) for claim, rebooted in _dead(s)]
+    decisions += [Reclaim(claim, why) for claim, why in _dead(s)]
     if s.stopping >= STOP:
         level = min(s.stopping, KILL)
         decisions += [Stop(t, n, kill=level == KILL) for t, n in s.mine if s.told.get((t, n), 0) < level]
@@ -51,11 +51,11 @@ def wake_at(s: Situation, now: float) -> float | None:
     return min((t for t in times if t > now), default=None)
 
 
-def _dead(s: Situation) -> Iterator[tuple[Claim, bool]]:
-    for (task, attempt), rebooted in s.vanished.items():
+def _dead(s: Situation) -> Iterator[tuple[Claim, LostBy]]:
+    for (task, attempt), why in s.vanished.items():
         for known in s.lines[task].attempts[-1:]:
             if known.number == attempt:
-                yield known.claim, rebooted
+                yield known.claim, why
 
 
 def _launches(s: Situation, now: float) -> Iterator[Launch]:
@@ -105,8 +105,21 @@ def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
         deciding = need.state.attempt if isinstance(need.state, Ended) else 0
         needs[name] = NeedSeen(need.round, deciding, need.next_attempt - 1)
     return Launch(
-        line.task, line.next_attempt, line.round, needs, tuple(slots), line.aside_due, s.heard, line.asked_round
+        line.task,
+        line.next_attempt,
+        line.round,
+        needs,
+        tuple(slots),
+        line.aside_due,
+        heard=s.heard,
+        asked_round=line.asked_round,
+        is_takeover=_is_takeover(line),
     )
+
+
+def _is_takeover(line: Line) -> bool:
+    last = line.attempts[-1].end if line.attempts else None
+    return last is not None and last.outcome == Lost("expired")
 
 
 def _leave(s: Situation) -> list[Decision]:

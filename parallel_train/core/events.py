@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from parallel_train.core.facts import Claim, End, OutputState, Request, Round
+from parallel_train.core.facts import Claim, End, LostBy, OutputState, Request, Round
 from parallel_train.core.task import Task
 
 # ---- events ----
@@ -88,11 +88,20 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """The process that owned an attempt is dead and left no end."""
+    """The owner of an attempt left no end, and is dead or taken for dead."""
 
     task: str
     attempt: int
-    rebooted: bool = False
+    why: LostBy = "killed"
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The owner of an attempt on another host misses beats, or is heard again."""
+
+    task: str
+    attempt: int
+    is_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +148,8 @@ class Warned:
 
 
 Event: TypeAlias = (
-    "Submitted | Requested | Joined | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished | Ended"
-    " | OutputFound | Looked | Interrupted | HungUp | Warned"
+    "Submitted | Requested | Joined | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished | Silent"
+    " | Ended | OutputFound | Looked | Interrupted | HungUp | Warned"
 )
 
 # ---- decisions ----
@@ -170,6 +179,7 @@ class Launch:
     aside: int  # the round for which the old output is put aside first, 0: for none
     heard: int = 0  # the last request that is known: its shim looks for newer ones
     asked_round: int = 1  # see Line
+    is_takeover: bool = False  # its last attempt was taken from an owner that may live: wait until it has halted
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +191,10 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Reclaim:
-    """End an attempt whose owner is surely dead as lost, after sweeping what it left."""
+    """End an attempt as lost, after sweeping what its owner left."""
 
     claim: Claim
-    rebooted: bool
+    why: LostBy
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 Why = Literal["asked for", "failed before", "changed", "a need changed", "output gone"]
 Verdict = Literal["succeeded", "failed", "free", "lost"]
 OutputState = Literal["none", "there", "missing", "empty", "not done"]
+# Its process is dead, its machine was started anew, or it was silent for a lease.
+LostBy = Literal["killed", "rebooted", "expired"]
 Asking = Literal["cancel", "pause", "resume", "priority", "retry", "add"]
 
 
@@ -53,6 +55,7 @@ class Claim:
     err: str
     cookie: str = ""
     made_with: Mapping[str, str] = field(default_factory=dict)  # what may matter but is no part of the identity
+    lease: float = 300.0  # seconds of silence after which others may take over
     at: str = ""  # ISO 8601 UTC
 
 
@@ -78,7 +81,7 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    why: Literal["killed", "rebooted", "damaged"]
+    why: LostBy | Literal["damaged"]
 
 
 Outcome: TypeAlias = "Exited | Signalled | TimedOut | NotStarted | Lost"

@@ -8,6 +8,10 @@ from typing import Literal
 CardState = Literal["ok", "gone", "sick"]
 
 
+# Kinds of disks that several hosts may share, and that may hang.
+NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "pvfs2", "panfs", "wekafs", "afs"})
+
+
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
     """A process that computes on a card."""
@@ -65,6 +69,10 @@ class Disk:
     free_mib: int
     free_files: int | None  # None where the disk makes room for files as they come
     is_writable: bool
+
+    @property
+    def is_network(self) -> bool:
+        return self.kind in NETWORK
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from parallel_train.core.events import OpenRound
-from parallel_train.core.facts import Claim, Request, Round, Why
+from parallel_train.core.facts import Claim, LostBy, Request, Round, Why
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Around, Ended, Line, Ready, Running, State, Waiting, derive
 from parallel_train.core.task import Task
@@ -57,7 +57,7 @@ class Situation:
     opened: set[str] = field(default_factory=set)  # tasks whose round this run has opened already
     mine: dict[tuple[str, int], Claim | None] = field(default_factory=dict)  # attempts this worker answers for
     unwatched: dict[tuple[str, int], Claim] = field(default_factory=dict)
-    vanished: dict[tuple[str, int], bool] = field(default_factory=dict)  # dead without an end -> by a reboot
+    vanished: dict[tuple[str, int], LostBy] = field(default_factory=dict)  # left no end
     told: dict[tuple[str, int], int] = field(default_factory=dict)  # the level at which an attempt was stopped
     failures: int = 0  # of tasks worked on, as this run saw them happen
     stopping: int = 0

@@ -8,12 +8,13 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from parallel_train.core import contact
 from parallel_train.core.events import Launch
 from parallel_train.core.script import script_of
 from parallel_train.core.slots import Device
@@ -37,6 +38,9 @@ class Surroundings:
     threads: int = 1  # the cap for one task
     umask: int = 0o022  # the user's
     grace: float = 10.0  # seconds between INT, TERM and KILL
+    lease: float = 300.0  # seconds of silence after which other hosts take over
+    # Whether the queue's disk may hang, or others work on it that can't be seen: then a silent attempt halts.
+    is_shared: Callable[[], bool] = lambda: False
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
@@ -53,6 +57,10 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
         "identity": task.identity,
         "heard": launch.heard,
         "asked_round": launch.asked_round,
+        "lease": around.lease,
+        "beat": contact.interval(around.lease),
+        "shared": around.is_shared(),
+        "takeover": launch.is_takeover,
         "needs": {name: [seen.round, seen.deciding, seen.last] for name, seen in launch.needs.items()},
         "slots": list(launch.slots),
         "gpus": [_spoken(device) for device in devices],

@@ -17,7 +17,7 @@ from typing import Literal
 
 from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Vanished, Warned
-from parallel_train.core.facts import Claim, Owner
+from parallel_train.core.facts import Claim, LostBy, Owner
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
 from parallel_train.procs import launcher, locks, order, process
@@ -132,7 +132,9 @@ class LocalRunner:
             return  # another host's: its end is read from the disk
         descriptor = process.open_proven(claim.owner.pid, claim.owner.start) if alive else None
         if descriptor is None:
-            self._events.append(self._found_dead(key, is_rebooted=claim.owner.boot != process.boot_id()))
+            self._events.append(
+                self._found_dead(key, "killed" if claim.owner.boot == process.boot_id() else "rebooted")
+            )
             return
         self._watched[key] = descriptor
         self._selector.register(descriptor, selectors.EVENT_READ, key)
@@ -244,7 +246,7 @@ class LocalRunner:
         elif isinstance(whose, tuple):
             self._selector.unregister(descriptor)
             os.close(self._watched.pop(whose))
-            self._events.append(self._found_dead(whose, is_rebooted=False))
+            self._events.append(self._found_dead(whose))
         elif self._signals is not None:
             self._events += self._signals.take()
 
@@ -269,7 +271,7 @@ class LocalRunner:
                 self._events.append(Ended(wire.end_of(end), now))
             case {"ended": None}:
                 shim.is_over = True
-                self._events.append(self._found_dead(shim.key, is_rebooted=False))
+                self._events.append(self._found_dead(shim.key))
             case {"refused": ("busy" | "behind" | "trouble") as why, "text": str(text), "slots": list(slots)}:
                 shim.is_over = True
                 self._events.append(Refused(*shim.key, why, now, tuple(slots), text))
@@ -279,13 +281,13 @@ class LocalRunner:
     def _died(self, shim: _Shim) -> Event:
         """A shim is gone without a last word."""
         if shim.has_claimed:
-            return self._found_dead(shim.key, is_rebooted=False)
+            return self._found_dead(shim.key)
         has_claimed = records.exists(str(self._around.queue / "claims" / "{}.{}".format(*shim.key)))
         why: Literal["behind", "trouble"] = "behind" if has_claimed else "trouble"
         return Refused(*shim.key, why, time.monotonic(), text="its shim died")
 
-    def _found_dead(self, key: Key, *, is_rebooted: bool) -> Event:
-        return self._end_of(key) or Vanished(*key, is_rebooted)
+    def _found_dead(self, key: Key, why: LostBy = "killed") -> Event:
+        return self._end_of(key) or Vanished(*key, why)
 
     def _end_of(self, key: Key) -> Ended | None:
         path = self._around.queue / "ends" / f"{key[0]}.{key[1]}"

@@ -13,6 +13,7 @@ import time
 from typing import Any, Callable, Dict
 
 from parallel_train.procs import aside, asked, child, locks, outputs, process, watch
+from parallel_train.procs.beat import Beat
 from parallel_train.store import records
 
 # Trouble of the machine, not of the task: it passes, and costs the task nothing.
@@ -56,7 +57,9 @@ def main(order: Order, report: Report) -> None:
         report({"refused": "trouble", "text": str(error), "slots": []})
         return
     report({"claimed": claim})
-    end = _run(order, held, log, err)
+    beat = Beat(order, order["sent"])
+    beat.start()
+    end = _run(order, (held, log, err), beat)
     is_ours = _say_end(order, end, report)
     for descriptor in held:
         locks.sign(descriptor, {})
@@ -123,8 +126,10 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         "err": err_path,
         "cookie": order["cookie"],
         "made_with": order["made_with"],
+        "lease": order["lease"],
         "at": _now(),
     }
+    order["sent"] = time.monotonic()
     has_won = False
     try:
         has_won = records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))
@@ -164,11 +169,13 @@ def _new_file(path: str) -> int:
 # ---- with the claim ----
 
 
-def _run(order: Order, held: list[int], log: int, err: int) -> dict[str, Any]:
+def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[str, Any]:
     """Look again, put an old output aside, run the command; the end as a record."""
+    held, log, err = files
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
-    disagreement = _disagreement(order)
+    disagreement = _wait_for_former_owner(order, beat) or _disagreement(order) or _silence(beat)
     if disagreement:
+        beat.stop()
         return dict(end, outcome={"not_started": disagreement}, ended=_now())
     began = time.monotonic()
     try:
@@ -183,17 +190,33 @@ def _run(order: Order, held: list[int], log: int, err: int) -> dict[str, Any]:
         end.update({"outcome": {"not_started": text}} if error.errno in PASSING else {"outcome": {"exited": 126}})
         end["note"] = text
     else:
-        watched = watch.Watch(
-            pid, order["timeout"], order["grace"], held, is_cancelled=lambda: asked.against(order) == "cancelled"
-        )
+        watched = watch.Watch(pid, order, held, beat)
         watched.wait()
         end.update(watched.outcome())
+    beat.stop()
     end.update(
         seconds=time.monotonic() - began,
         ended=_now(),
         output=outputs.state(order["output"], order["done_when"]),
     )
     return end
+
+
+def _wait_for_former_owner(order: Order, beat: Beat) -> str:
+    """After a takeover: whoever had the last attempt, and may live, halts it half a lease after its last good beat."""
+    until = time.monotonic() + (order["lease"] / 2 + order["beat"] if order["takeover"] else 0.0)
+    while True:
+        now = time.monotonic()
+        if now >= until:
+            return ""
+        if beat.look(now) == "taken":
+            return "it was ended by somebody else"
+        if signal.sigtimedwait({signal.SIGTERM, signal.SIGQUIT}, min(until, beat.due(now)) - now):
+            return "its worker stopped it"
+
+
+def _silence(beat: Beat) -> str:
+    return "" if beat.look(time.monotonic()) == "good" else "the queue's disk does not answer"
 
 
 def _disagreement(order: Order) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any, Callable
+from typing import Any
 
-from parallel_train.procs import locks, process
+from parallel_train.procs import asked, locks, process
+from parallel_train.procs.beat import Beat
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
 LOOK = 10.0  # seconds between two looks whether a person cancelled it: on this machine a signal says so at once
@@ -22,13 +23,14 @@ LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 class Watch:
     """One running command, from its start until nothing of it is left."""
 
-    def __init__(
-        self, pid: int, timeout: float | None, grace: float, held: list[int], *, is_cancelled: Callable[[], bool]
-    ) -> None:
+    def __init__(self, pid: int, order: dict[str, Any], held: list[int], beat: Beat) -> None:
         self.pid = pid
-        self.grace = grace  # seconds between INT, TERM and KILL
+        self.order = order
+        self.grace = float(order["grace"])  # seconds between INT, TERM and KILL
         self.held = held
-        self.is_cancelled = is_cancelled
+        self.beat = beat
+        self.is_halted = False
+        timeout = order["timeout"]
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.stopped = ""
         self.rung = 0  # of LADDER, the next to send
@@ -47,6 +49,7 @@ class Watch:
                 self._on_signal(told.si_signo)
             if self.status is None:
                 self._on_time(time.monotonic())
+        self.beat.stop()
         self._sweep()
 
     def outcome(self) -> dict[str, Any]:
@@ -68,7 +71,7 @@ class Watch:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        until = [self.next_touch]
+        until = [self.next_touch, self.beat.due(now)]
         if self.stopped:
             until.append(self.next_rung)
         else:
@@ -88,6 +91,7 @@ class Watch:
             self.next_touch = now + TOUCH
             for descriptor in self.held:
                 locks.touch(descriptor)
+        self._on_beat(self.beat.look(now))
         if self.stopped:
             if now >= self.next_rung:
                 self._climb()
@@ -100,12 +104,27 @@ class Watch:
 
     def _was_cancelled(self) -> bool:
         try:
-            return self.is_cancelled()
+            return asked.against(self.order) == "cancelled"
         except OSError:
             return False  # can't be seen now
 
+    def _on_beat(self, found: str) -> None:
+        """Halt while nobody can know that we live, and go on when the disk answers; give up what is another's."""
+        if found == "taken" and self.stopped != "takeover":
+            self.stopped = "takeover"
+            self.rung = LADDER.index(signal.SIGKILL)
+            self._climb()
+        elif (found == "silent") != self.is_halted:
+            self.is_halted = found == "silent"
+            self._signal_tree(signal.SIGSTOP if self.is_halted else signal.SIGCONT)
+
+    def _signal_tree(self, number: int) -> None:
+        _signal_all([pid for pid in process.descendants(os.getpid()) if pid != self.beat.child], number)
+
     def _stop(self, why: str) -> None:
         self.stopped = why
+        if self.is_halted:  # it may not run on to hear anything else
+            self.rung = LADDER.index(signal.SIGKILL)
         self._climb()
 
     def _climb(self) -> None:
@@ -117,7 +136,7 @@ class Watch:
         except OSError:
             pass  # gone, or a setuid program that only root may signal: we wait on
         if number == signal.SIGKILL:
-            _signal_all(process.descendants(os.getpid()), number)
+            self._signal_tree(number)
 
     def _reap(self) -> bool:
         """Reap whatever has ended; whether children are left."""

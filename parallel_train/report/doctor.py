@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
-from parallel_train.core.machine import Disk, Driver, Interpreter, Limits
+from parallel_train.core.machine import NETWORK, Disk, Driver, Interpreter, Limits
 from parallel_train.report import words
 
 Health = Literal["ok", "note", "wrong"]
@@ -114,11 +114,10 @@ def gpus(asked: str, takes: Sequence[str], notes: Sequence[str]) -> Finding:
 
 # ---- the disk ----
 
-_NETWORK = {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "pvfs2", "panfs", "wekafs", "afs"}
 _WITHOUT_LINKS = {"cifs", "smb3", "smbfs", "vfat", "exfat", "msdos"}
 _LOCAL_DISK = "keep the project on a local disk or on NFS; results may go elsewhere: --output-base PATH"
 _KINDS: dict[str, tuple[Health, str, str]] = {
-    **dict.fromkeys(_NETWORK, ("ok", "a network disk: slower, and safe for one host or several", "")),
+    **dict.fromkeys(NETWORK, ("ok", "a network disk: slower, and safe for one host or several", "")),
     **dict.fromkeys(_WITHOUT_LINKS, ("wrong", "has no hard links that keep two workers off one task", _LOCAL_DISK)),
     **dict.fromkeys(("tmpfs", "ramfs"), ("note", "in memory: gone after a restart", "keep what matters on a disk")),
     **dict.fromkeys(("overlay", "aufs"), ("note", "a container's own: gone with it", "mount a folder of the host")),

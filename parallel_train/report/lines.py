@@ -15,6 +15,7 @@ from parallel_train.core.events import (
     Refused,
     Requested,
     RoundOpened,
+    Silent,
     Submitted,
     Warned,
 )
@@ -46,7 +47,7 @@ class Narrator:
     heard: int = 0  # the last request of which it was said
     warned: str = ""  # the last warning: one that comes each second is said once
 
-    def tell(  # noqa: PLR0911  one case per event, no logic of its own
+    def tell(  # noqa: C901, PLR0911  one case per event, no logic of its own
         self, event: Event, s: Situation, moment: Moment
     ) -> Said | None:
         """What to say of `event`, after it was applied to `s`; None where there is nothing to say."""
@@ -64,6 +65,8 @@ class Narrator:
             case Requested(request) if request.number > self.heard:
                 self.heard = request.number
                 return requested(request, s)
+            case Silent():
+                return _silent(event, s)
             case Warned(text):
                 return self._warn(text)
             case _:
@@ -202,6 +205,17 @@ def requested(request: Request, s: Situation) -> Said | None:
         case kind:
             done = {"cancel": "Cancelled", "pause": "Paused", "resume": "Resumed", "retry": "To run again"}[kind]
             return Said(f"{done}: {which} ({who.strip()})", "note")
+
+
+def _silent(event: Silent, s: Situation) -> Said | None:
+    line = s.lines.get(event.task)
+    claim = next((a.claim for a in line.attempts if a.number == event.attempt), None) if line else None
+    if line is None or claim is None:
+        return None
+    where = f"{words.name(line.task)} (attempt {claim.attempt} on {words.clean(claim.owner.host) or 'an unknown host'})"
+    if event.is_back:
+        return Said(f"Heard again: {where}", "note")
+    return Said(f"Lost contact: {where}; after {words.span(claim.lease)} of silence it is run again", "note")
 
 
 def _other(claim: Claim) -> str:

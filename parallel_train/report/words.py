@@ -88,7 +88,7 @@ def ranges(labels: Iterable[str]) -> str:
 # ---- how an attempt ended ----
 
 
-def outcome(found: Outcome, task: Task | None = None) -> str:  # noqa: PLR0911  one text per kind
+def outcome(found: Outcome, task: Task | None = None) -> str:  # noqa: C901, PLR0911  one text per kind
     match found:
         case Exited(code):
             return f"exit code {code}"
@@ -101,6 +101,8 @@ def outcome(found: Outcome, task: Task | None = None) -> str:  # noqa: PLR0911  
             return f"not started: {clean(why)}"
         case Lost("rebooted"):
             return "lost: its machine was restarted"
+        case Lost("expired"):
+            return "lost: no sign of life from its host"
         case Lost("damaged"):
             return "lost: its record is damaged"
         case Lost():

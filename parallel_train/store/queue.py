@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, Event, Joined, Requested, RoundOpened, Submitted, Warned
+from parallel_train.core import contact, wire
+from parallel_train.core.contact import Contact
+from parallel_train.core.events import (
+    Claimed,
+    Ended,
+    Event,
+    Joined,
+    Requested,
+    RoundOpened,
+    Silent,
+    Submitted,
+    Vanished,
+    Warned,
+)
 from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records, submissions
 
 NAME = ".parallel-train"
-KINDS = ("tasks", "rounds", "claims", "ends", "requests", "workers", "journal", "aside")
+KINDS = ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside")
 _ABOUT = """This folder is parallel-train's queue for the project above it.
 
 tasks/    the tasks that were asked for      rounds/  why a task runs again
 claims/   who runs which attempt             ends/    how each attempt ended
 requests/ what people asked for              workers/ who works here now
-journal/  what was said, for people          aside/   old outputs, moved out of the way
+beats/    signs of life, for other hosts     journal/ what was said, for people
+aside/    old outputs, moved out of the way
 
 Records are written once and never changed. Deleting this folder forgets what is done and what runs.
 """
@@ -61,6 +75,12 @@ class DiskQueue:
     request: int = 0  # what is added or retried by later requests than this one joins
     survey: Callable[[Sequence[Task]], list[Event]] = lambda _: []  # what stands at the outputs of added tasks
     about: dict[str, Any] = field(default_factory=dict)  # what others are told of this worker
+    lease: float = 300.0  # seconds of silence after which this worker counts as gone on other hosts
+    clock: Callable[[], float] = time.monotonic
+    _contacts: dict[str, Contact] = field(default_factory=dict)  # what can't be seen otherwise, by its beat's name
+    _strange: dict[str, Claim] = field(default_factory=dict)  # attempts without an end whose owner can't be seen
+    _beats: int = 0
+    _beat_due: float = 0.0
     _seen: dict[str, set[str]] = field(default_factory=dict)
 
     # ---- workers ----
@@ -68,7 +88,8 @@ class DiskQueue:
     def join(self) -> None:
         path = self.folder / "workers" / self.owner.worker
         try:
-            records.publish(str(path), [{"owner": wire.owner_data(self.owner), **self.about}], durable=False)
+            about = {"owner": wire.owner_data(self.owner), "lease": self.lease, **self.about}
+            records.publish(str(path), [about], durable=False)
         except OSError as error:
             raise UsageError(f"can't write to the queue folder {self.folder}: {error.strerror}") from error
         for owner, name, _ in self._workers():
@@ -77,9 +98,25 @@ class DiskQueue:
 
     def leave(self) -> None:
         (self.folder / "workers" / self.owner.worker).unlink(missing_ok=True)
+        (self.folder / "beats" / self.owner.worker).unlink(missing_ok=True)
+
+    def beat(self) -> None:
+        """Show other hosts that this worker lives, as often as its lease asks for."""
+        now = self.clock()
+        if now < self._beat_due:
+            return
+        self._beat_due = now + contact.interval(self.lease)
+        self._beats += 1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.folder / "beats" / self.owner.worker, flags, 0o600)
+        try:
+            os.pwrite(descriptor, b"%015d\n" % self._beats, 0)
+        finally:
+            os.close(descriptor)
 
     def has_company(self) -> bool:
-        return any(True for _ in self.others())
+        """Whether others may be writing: workers, or attempts that can't be seen from here."""
+        return bool(self._strange) or any(True for _ in self.others())
 
     def others(self) -> Iterator[Owner]:
         """The other workers that live, as far as can be seen from here."""
@@ -88,8 +125,24 @@ class DiskQueue:
     def company(self) -> Iterator[tuple[Owner, Mapping[str, Any]]]:
         """The same, with what each says about itself."""
         for owner, _, about in self._workers():
-            if owner.worker != self.owner.worker and self.is_alive(owner) is not False:
+            if owner.worker != self.owner.worker and self._may_live(owner, about):
                 yield owner, about
+
+    def has_strangers(self) -> bool:
+        """Whether workers were met here that can't be seen: those of other hosts and containers."""
+        return bool(self._contacts)
+
+    def _may_live(self, owner: Owner, about: Mapping[str, Any]) -> bool:
+        lives = self.is_alive(owner)
+        if lives is not None:
+            return lives
+        return not self._contact(owner.worker, float(about.get("lease", self.lease))).has_expired
+
+    def _contact(self, name: str, lease: float) -> Contact:
+        """What is known of somebody who can't be seen, after one more look at its beat."""
+        found = self._contacts.setdefault(name, Contact(lease))
+        found.observe(_beat_of(self.folder / "beats" / name), self.clock())
+        return found
 
     def _workers(self) -> Iterator[tuple[Owner, str, Mapping[str, Any]]]:
         for name in names(self.folder / "workers"):
@@ -125,7 +178,21 @@ class DiskQueue:
             events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
         for kind, names in new.items():  # only now: after an error everything is read again
             self._seen[kind] |= names
-        return events
+        return [*events, *self._silent()]
+
+    def _silent(self) -> Iterator[Event]:
+        """What the beats say of attempts whose owner can't be seen."""
+        for name, claim in list(self._strange.items()):
+            if name in self._seen["ends"]:
+                del self._strange[name]
+                self._contacts.pop(name, None)
+                continue
+            was_lost = name in self._contacts and self._contacts[name].is_lost
+            found = self._contact(name, claim.lease)
+            if found.has_expired:
+                yield Vanished(claim.task, claim.attempt, "expired")
+            elif found.is_lost != was_lost:
+                yield Silent(claim.task, claim.attempt, is_back=was_lost)
 
     def requests(self, now: float) -> list[Event]:
         names = self._new("requests")
@@ -191,7 +258,9 @@ class DiskQueue:
             return [Ended(End(task, int(number), Lost("damaged")))]
         if kind == "claims":
             nobody = Owner("", "", "", "", "", 0, 0)
-            return [Claimed(Claim(task, int(number), 1, "", {}, nobody, (), (), "", ""), is_here=False)]
+            claim = Claim(task, int(number), 1, "", {}, nobody, (), (), "", "")
+            self._strange[name] = claim
+            return [Claimed(claim, is_here=False)]
         return [RoundOpened(_unreadable_round(task, int(number)))]
 
     @staticmethod
@@ -202,6 +271,8 @@ class DiskQueue:
         claim = wire.claim_of(data)
         living = {owner.worker for owner in self.others()}
         is_orphan = claim.owner.worker not in living
+        if self.is_alive(claim.owner) is None:
+            self._strange[f"{claim.task}.{claim.attempt}"] = claim
         return Claimed(claim, orphan=is_orphan, is_here=claim.owner.machine == self.owner.machine)
 
     def _submitted(self, names: Iterable[str]) -> Iterator[Event]:
@@ -249,6 +320,14 @@ class DiskQueue:
 def _unreadable_round(task: str, number: int) -> Round:
     """What stands for a damaged round: of no identity that anybody asks for, so that the next one is opened."""
     return Round(task, number, "", "asked for", aside=True)
+
+
+def _beat_of(path: Path) -> str | None:
+    """The counter as it stands. Raises OSError where it can't be read now."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
 
 
 def _check_name(kind: str, name: str, data: Mapping[str, Any]) -> None:

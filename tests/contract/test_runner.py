@@ -191,7 +191,7 @@ def test_the_death_of_a_watched_owner_is_learnt(world, device):
     world.runner.watch(claim)
     world.kill_owner(claim)
     vanished = world.event(Vanished)
-    assert (vanished.task, vanished.attempt, vanished.rebooted) == ("task", 1, False)
+    assert (vanished.task, vanished.attempt, vanished.why) == ("task", 1, "killed")
 
 
 def test_the_death_of_an_owner_of_ours_is_learnt(world, device):

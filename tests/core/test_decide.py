@@ -223,17 +223,17 @@ def test_an_attempt_of_another_is_watched_once():
     assert not [d for d in decide(s, 0.0) if isinstance(d, Watch)]
 
 
-@pytest.mark.parametrize("rebooted", [False, True])
-def test_a_dead_owner_is_ended_as_lost(rebooted):
-    s = situation(A, events=[claimed(A, owner=STRANGER), Watched("a", 1), Vanished("a", 1, rebooted)])
-    assert decide(s, 0.0) == [Reclaim(claim(A, owner=STRANGER), rebooted)]
+@pytest.mark.parametrize("why", ["killed", "rebooted", "expired"])
+def test_a_dead_owner_is_ended_as_lost(why):
+    s = situation(A, events=[claimed(A, owner=STRANGER), Watched("a", 1), Vanished("a", 1, why)])
+    assert decide(s, 0.0) == [Reclaim(claim(A, owner=STRANGER), why)]
     apply(s, ended(A, 1, Lost("killed")))
     assert launches(s) == {"a": ("gpu-0",)}
 
 
 def test_a_dead_owner_is_reclaimed_even_by_a_worker_that_is_told_to_leave():
     s = situation(A, events=[*running(A), Interrupted(1, 130, 0.0), Vanished("a", 1)])
-    assert decide(s, 0.0) == [Reclaim(claim(A), rebooted=False)]
+    assert decide(s, 0.0) == [Reclaim(claim(A), "killed")]
 
 
 def test_an_old_view_is_mended_before_anything_is_started():

@@ -221,7 +221,9 @@ class World:
         line = self.line()
         if not line.attempts or line.attempts[-1].end is not None:
             return None
-        return Vanished(line.task.id, line.attempts[-1].number, rebooted=self.draw.random() < 0.3)
+        return Vanished(
+            line.task.id, line.attempts[-1].number, self.draw.choice(("killed", "killed", "rebooted", "expired"))
+        )
 
     def requested(self):
         """A person asks for something; it may be read late, after newer ones."""

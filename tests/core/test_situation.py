@@ -140,7 +140,7 @@ def test_an_attempt_of_ours_that_was_not_started_means_that_our_view_is_old():
 
 def test_vanished_told_and_interrupted_are_remembered():
     s = after(claimed(A), Vanished("a", 1), Told("a", 1, 2), Interrupted(2, 143, 0.0), Interrupted(1, 130, 0.0))
-    assert (s.vanished, s.told, s.stopping) == ({("a", 1): False}, {("a", 1): 2}, 2)
+    assert (s.vanished, s.told, s.stopping) == ({("a", 1): "killed"}, {("a", 1): 2}, 2)
     apply(s, ended(A, 1, Lost("killed")))
     assert (s.vanished, s.told) == ({}, {})
 

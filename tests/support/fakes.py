@@ -50,6 +50,9 @@ class FakeQueue:
     def leave(self) -> None:
         self.disk.workers.discard(self.worker)
 
+    def beat(self) -> None:
+        pass
+
     def has_company(self) -> bool:
         return bool(self.disk.workers - {self.worker})
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +42,8 @@ class Machine:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     threads: int = 1
     umask: int = 0o022
+    lease: float = 300.0
+    is_shared: Callable[[], bool] = lambda: False
     runner: LocalRunner = field(init=False)
     events: list[Event] = field(default_factory=list)
     lock_names: list[str] = field(default_factory=list)
@@ -59,6 +61,8 @@ class Machine:
             umask=self.umask,
             grace=self.grace,
             environment=self.environment,
+            lease=self.lease,
+            is_shared=self.is_shared,
         )
         self.runner = LocalRunner(around)
 

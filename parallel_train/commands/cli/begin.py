@@ -17,6 +17,7 @@ from parallel_train.commands.options import (
     File,
     Gpus,
     Json,
+    Lease,
     LogDir,
     OutputBase,
     Python,
@@ -63,6 +64,7 @@ def config(  # noqa: PLR0913  one parameter per setting: this list says what a s
     output_base: OutputBase = DEFAULT.output_base,
     log_dir: LogDir = DEFAULT.log_dir,
     check_interval: CheckInterval = DEFAULT.check_interval,
+    lease: Lease = DEFAULT.lease,
     python: Python = None,
     as_json: Json = False,
     directory: Directory = None,
@@ -89,6 +91,7 @@ def config(  # noqa: PLR0913  one parameter per setting: this list says what a s
         output_base=output_base,
         log_dir=log_dir,
         check_interval=check_interval,
+        lease=lease,
         python=python,
     )
     raise typer.Exit(command.config(ctx, options, project(directory), as_json=as_json, out=out()))

@@ -22,6 +22,7 @@ from parallel_train.commands.options import (
     Gpus,
     IgnoreFailures,
     KeepGoing,
+    Lease,
     LogDir,
     MaxFailures,
     Only,
@@ -62,6 +63,7 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
     output_base: OutputBase = DEFAULT.output_base,
     log_dir: LogDir = DEFAULT.log_dir,
     check_interval: CheckInterval = DEFAULT.check_interval,
+    lease: Lease = DEFAULT.lease,
     python: Python = None,
     directory: Directory = None,
 ) -> None:
@@ -105,6 +107,7 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
         detach=detach,
         log_dir=log_dir,
         check_interval=check_interval,
+        lease=lease,
         python=python,
         directory=directory,
     )
@@ -120,6 +123,7 @@ def worker(  # noqa: PLR0913  one parameter per option of the command line
     data_root: DataRoot = DEFAULT.data_root,
     log_dir: LogDir = DEFAULT.log_dir,
     check_interval: CheckInterval = DEFAULT.check_interval,
+    lease: Lease = DEFAULT.lease,
     python: Python = None,
     directory: Directory = None,
 ) -> None:
@@ -145,6 +149,7 @@ def worker(  # noqa: PLR0913  one parameter per option of the command line
         data_root=data_root,
         log_dir=log_dir,
         check_interval=check_interval,
+        lease=lease,
         python=python,
         directory=directory,
     )

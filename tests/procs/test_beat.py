@@ -1,0 +1,116 @@
+"""Does an attempt show that it lives, halt when it can't, and give up what was taken from it?"""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from parallel_train.core.facts import Exited, Lost, NotStarted, Signalled
+from parallel_train.procs.beat import Beat
+from parallel_train.store import queue
+from tests.support.machine import lives, machine
+from tests.support.wait import wait_until
+
+LEASE = 1.2
+
+
+@pytest.fixture(params=[False, True], ids=["local", "network"])
+def made(tmp_path, request):
+    with machine(tmp_path, lease=LEASE, is_shared=lambda: request.param) as found:
+        yield found
+
+
+def beat_of(made):
+    path = made.folder / "beats" / "task.1"
+    return path.read_text() if path.exists() else ""
+
+
+def state_of(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_living_attempt_beats_and_takes_its_beat_along(made):
+    made.start(made.task("sleep", "600"))
+    claim = made.claimed()
+    assert claim.lease == LEASE
+    first = wait_until(lambda: beat_of(made), "it beats")
+    wait_until(lambda: beat_of(made) != first, "it beats again")
+    made.runner.stop("task", 1, kill=True)
+    assert made.ended().outcome == Signalled(signal.SIGKILL)
+    assert not (made.folder / "beats" / "task.1").exists()
+
+
+def test_a_short_attempt_writes_no_beat(made):
+    before = sorted((made.folder / "beats").iterdir())
+    assert made.run(made.task("true")).outcome == Exited(0)
+    assert sorted((made.folder / "beats").iterdir()) == before == []
+
+
+def test_an_attempt_that_was_ended_by_another_kills_its_task(made):
+    made.start(made.python("import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"))
+    claim = made.claimed()
+    pid = int(made.until_file("pid"))
+    made.queue().end_as_lost(claim, Lost("expired"))
+    wait_until(lambda: not lives(pid), "its task is gone")
+    wait_until(lambda: not lives(claim.owner.pid), "it gave up")
+    assert made.end().outcome == Lost("expired")
+
+
+def test_a_silent_attempt_halts_on_a_network_disk_and_goes_on_when_the_disk_answers(made):
+    """On a local disk a beat that can't be written stops nothing."""
+    made.start(made.python("import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"))
+    made.claimed()
+    pid = int(made.until_file("pid"))
+    wait_until(lambda: beat_of(made), "it beats")
+    (made.folder / "beats").rename(made.folder / "away")
+    if made.is_shared():
+        wait_until(lambda: state_of(pid) == "T", "it is halted")
+        (made.folder / "away").rename(made.folder / "beats")
+        wait_until(lambda: state_of(pid) == "S", "it goes on")
+    else:
+        until = time.monotonic() + LEASE
+        wait_until(lambda: time.monotonic() > until, "a lease is over")
+        assert state_of(pid) == "S"
+        (made.folder / "away").rename(made.folder / "beats")
+    made.runner.stop("task", 1, kill=False)
+    assert made.ended().outcome == Signalled(signal.SIGINT)
+
+
+def test_a_halted_attempt_that_is_stopped_does_not_run_on_first(tmp_path):
+    with machine(tmp_path, lease=LEASE, is_shared=lambda: True) as made:
+        made.start(made.python("import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"))
+        made.claimed()
+        pid = int(made.until_file("pid"))
+        (made.folder / "beats").rename(made.folder / "away")
+        wait_until(lambda: state_of(pid) == "T", "it is halted")
+        made.runner.stop("task", 1, kill=False)
+        assert made.ended().outcome == Signalled(signal.SIGKILL)
+
+
+def test_after_a_takeover_the_next_attempt_waits_until_the_former_one_has_halted(made):
+    began = time.monotonic()
+    assert made.run(made.task("true"), is_takeover=True).outcome == Exited(0)
+    assert time.monotonic() - began >= LEASE / 2 + LEASE / 6
+
+
+def test_whoever_waits_after_a_takeover_can_be_stopped(made):
+    made.start(made.task("true"), is_takeover=True)
+    made.claimed()
+    made.runner.stop("task", 1, kill=False)
+    assert made.ended().outcome == NotStarted("its worker stopped it")
+
+
+def test_a_beat_counts_from_when_it_was_sent(tmp_path):
+    """A disk that hangs for long must not make an old beat look young."""
+    queue.create(tmp_path)
+    order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "lease": 60.0, "beat": 10.0, "shared": True}
+    since = time.monotonic()
+    beat = Beat(order, since)
+    beat.child = -1  # somebody else beats
+    assert beat.look(since + 29.9) == "good"
+    assert beat.look(since + 30.0) == "silent"
+    assert beat.due(since) == since + 10.0
+    assert beat.due(since + 25.0) == since + 30.0
