@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from parallel_train.core.events import Ended, Event, Launch, RoundOpened
+from parallel_train.core.events import Ended, Event, Launch, Requested, RoundOpened
 from parallel_train.core.facts import Claim, Lost, Round
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Device
@@ -34,6 +34,9 @@ class Queue(Protocol):
 
     def open_round(self, wanted: Round) -> RoundOpened:
         """Open that round, or learn who opened it first."""
+
+    def excuse(self, tasks: Mapping[str, int]) -> Requested:
+        """Record that these attempts were spoilt by a sick slot."""
 
     def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
         """End an attempt whose owner is surely dead; the end that stands, whoever wrote it."""

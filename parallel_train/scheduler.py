@@ -18,8 +18,10 @@ from parallel_train.core.events import (
     Look,
     Looked,
     OpenRound,
+    PutSlotAside,
     Reclaim,
     Refused,
+    SlotPutAside,
     Stop,
     Told,
     Warned,
@@ -139,7 +141,7 @@ class Scheduler:
         self._take(events)
         return True
 
-    def _do(self, decision: Decision) -> Iterable[Event]:
+    def _do(self, decision: Decision) -> Iterable[Event]:  # noqa: PLR0911  one deed per decision
         now = self.clock.monotonic()
         match decision:
             case Launch(task, attempt, slots=slots):
@@ -156,6 +158,8 @@ class Scheduler:
             case Stop(task, attempt, kill):
                 self.runner.stop(task, attempt, kill=kill)
                 return [Told(task, attempt, 3 if kill else 2)]
+            case PutSlotAside(slot, tasks):
+                return [self.queue.excuse(tasks), SlotPutAside(slot, tasks)]
             case Look():
                 return [*self.queue.changes(now), Looked(now)]
             case _:

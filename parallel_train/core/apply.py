@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from parallel_train.core import graph, policy
+from parallel_train.core import graph, policy, sick
 from parallel_train.core.events import (
     Claimed,
     Ended,
@@ -18,6 +18,7 @@ from parallel_train.core.events import (
     Refused,
     Requested,
     RoundOpened,
+    SlotPutAside,
     Submitted,
     Told,
     Vanished,
@@ -56,6 +57,8 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
             return _on_submitted(s, event)
         case Requested(request):
             _on_requested(s, request)
+        case SlotPutAside(slot):
+            s.pool.slots[slot].is_sick = True
         case Joined(tasks):
             s.joined |= graph.closure(tasks & s.lines.keys(), {name: line.task.needs for name, line in s.lines.items()})
         case RoundOpened(round_, ours):
@@ -117,6 +120,8 @@ def _on_requested(s: Situation, request: Request) -> None:
                 line.hold = _newer(line.hold, request)
             case "priority":
                 line.urgency = _newer(line.urgency, request)
+            case "excuse":
+                line.excused |= {request.tasks[line.task.id]}
             case _:  # retry and add: their rounds and submissions are records of their own
                 pass
 
@@ -202,6 +207,7 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     if line is None or end.attempt >= line.next_attempt or line.attempts[end.attempt - 1].end is not None:
         return ()
     attempt = replace(line.attempts[end.attempt - 1], end=end, seen=event.at)
+    sick.learn(s.pool, attempt.claim, end)
     line.attempts = (*line.attempts[: end.attempt - 1], attempt, *line.attempts[end.attempt :])
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from parallel_train.core import policy
-from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, Reclaim, Stop, Watch
+from parallel_train.core import policy, sick
+from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, PutSlotAside, Reclaim, Stop, Watch
 from parallel_train.core.facts import Claim, Lost, LostBy
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
@@ -22,6 +22,7 @@ def decide(s: Situation, now: float) -> list[Decision]:
         level = min(s.stopping, KILL)
         decisions += [Stop(t, n, kill=level == KILL) for t, n in s.mine if s.told.get((t, n), 0) < level]
     decisions += [Stop(t, n, kill=False) for t, n in s.mine if s.lines[t].is_cancelled and (t, n) not in s.told]
+    decisions += [PutSlotAside(name, tasks) for name, tasks in sick.found(s.pool)]
     if s.is_behind:
         return [*decisions, Look()]
     if not is_holding_back(s):

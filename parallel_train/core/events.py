@@ -28,6 +28,14 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotPutAside:
+    """This worker uses a slot no more: different tasks failed on it at once, while others succeeded elsewhere."""
+
+    slot: str
+    tasks: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     """A person added or retried these tasks while this worker lives: it takes them up beside its own."""
 
@@ -149,7 +157,7 @@ class Warned:
 
 Event: TypeAlias = (
     "Submitted | Requested | Joined | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished | Silent"
-    " | Ended | OutputFound | Looked | Interrupted | HungUp | Warned"
+    " | SlotPutAside | Ended | OutputFound | Looked | Interrupted | HungUp | Warned"
 )
 
 # ---- decisions ----
@@ -207,6 +215,14 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class PutSlotAside:
+    """Use that slot no more, and do not hold these attempts against their tasks."""
+
+    slot: str
+    tasks: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Read what other workers wrote."""
 
@@ -217,4 +233,4 @@ class Leave:
     stuck: tuple[str, ...] = ()  # tasks that wait for something that can't come: a bug, said as one
 
 
-Decision: TypeAlias = "OpenRound | Launch | Watch | Reclaim | Stop | Look | Leave"
+Decision: TypeAlias = "OpenRound | Launch | Watch | Reclaim | Stop | PutSlotAside | Look | Leave"

@@ -11,7 +11,7 @@ Verdict = Literal["succeeded", "failed", "free", "lost"]
 OutputState = Literal["none", "there", "missing", "empty", "not done"]
 # Its process is dead, its machine was started anew, or it was silent for a lease.
 LostBy = Literal["killed", "rebooted", "expired"]
-Asking = Literal["cancel", "pause", "resume", "priority", "retry", "add"]
+Asking = Literal["cancel", "pause", "resume", "priority", "retry", "add", "excuse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,12 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asked of all workers. Of those on one subject the highest number holds."""
+    """What a person, or a worker, asked of all workers. Of those on one subject the highest number holds."""
 
     number: int
     kind: Asking
-    # Whom it names: a task with its round (cancel, retry) or its priority. Nobody: the whole queue, or what was added.
+    # Whom it names: a task with its round (cancel, retry), its priority, or the attempt that a sick slot spoilt
+    # (excuse). Nobody: the whole queue, or what was added.
     tasks: Mapping[str, int] = field(default_factory=dict)
     submission: int = 0  # what was added
     by: str = ""  # user@host

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 LOST_LIMIT = 5  # a task that takes its shim down each time must not run for ever
+QUICK_FAILURE = 10.0  # seconds: a failure within them may be the slot's
+SICK_AFTER = 3  # so many different tasks
 BACKOFF_FIRST = 2.0  # seconds before the first repetition
 BACKOFF_MOST = 300.0
 SLOT_PROBE = 1.0  # seconds until a slot that somebody else holds is tried again

@@ -31,6 +31,9 @@ class Slot:
     device: Device
     holder: Attempted | None = None
     avoid_until: float = 0.0  # somebody whom we can't see held its lock when we last tried
+    suspects: dict[str, int] = field(default_factory=dict)  # tasks that failed at once here, with their attempts
+    works_elsewhere: bool = False  # since the first of them another slot had a success
+    is_sick: bool = False  # put aside by this worker
 
 
 @dataclass(slots=True)
@@ -77,4 +80,4 @@ class Pool:
 
 
 def _is_free(slot: Slot, now: float) -> bool:
-    return slot.holder is None and slot.avoid_until <= now
+    return slot.holder is None and slot.avoid_until <= now and not slot.is_sick

@@ -67,6 +67,7 @@ class Line:
     cancel: Request | None = None
     hold: Request | None = None  # the newest pause or resume
     urgency: Request | None = None
+    excused: frozenset[int] = frozenset()  # attempts that failed on a sick slot
     launching: int = 0  # the attempt a shim was asked for, until it claims
     state: State = Waiting()
 
@@ -244,6 +245,8 @@ def _again(line: Line, last: Attempt, found: Verdict) -> State:
         return Ready()
     if found == "lost":
         return Ready() if count(line, "lost") < policy.LOST_LIMIT else Ended("failed", last.number)
+    if last.number in line.excused:  # once elsewhere, whatever its retries; there it counts, and this with it
+        return Ready() if len(line.excused) < policy.LOST_LIMIT else Ended("failed", last.number)
     failures = count(line, "failed")
     if failures > line.task.retries:
         return Ended("failed", last.number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from parallel_train.core.events import (
@@ -16,6 +16,7 @@ from parallel_train.core.events import (
     Requested,
     RoundOpened,
     Silent,
+    SlotPutAside,
     Submitted,
     Warned,
 )
@@ -65,6 +66,8 @@ class Narrator:
             case Requested(request) if request.number > self.heard:
                 self.heard = request.number
                 return requested(request, s)
+            case SlotPutAside(slot, tasks):
+                return _put_aside(slot, tasks, s)
             case Silent():
                 return _silent(event, s)
             case Warned(text):
@@ -191,7 +194,7 @@ def requested(request: Request, s: Situation) -> Said | None:
     """A person asked this from elsewhere."""
     who = words.asked(request)
     named = [name for name in request.tasks if name in s.lines]
-    if request.tasks and not named:
+    if (request.tasks and not named) or request.kind == "excuse":
         return None  # others' tasks
     which = words.names(named, s)
     match request.kind:
@@ -205,6 +208,12 @@ def requested(request: Request, s: Situation) -> Said | None:
         case kind:
             done = {"cancel": "Cancelled", "pause": "Paused", "resume": "Resumed", "retry": "To run again"}[kind]
             return Said(f"{done}: {which} ({who.strip()})", "note")
+
+
+def _put_aside(slot: str, tasks: Mapping[str, int], s: Situation) -> Said:
+    which = words.names(list(tasks), s)
+    text = f"[{words.slots_of(s, [slot])}] Put aside: {which} failed on it at once, while others succeed elsewhere"
+    return Said(text, "bad", ("  They run again elsewhere at no cost; the slot is used again by the next run",))
 
 
 def _silent(event: Silent, s: Situation) -> Said | None:

@@ -44,7 +44,7 @@ class View:
 def view(s: Situation, memory: Memory, now: float) -> View:
     # A CPU slot that nobody waits for is no news.
     slots = (*s.pool.slots.values(), *(s.pool.extra.values() if s.ready_cpu else ()))
-    free = [slot for slot in slots if slot.holder is None]
+    free = [slot for slot in slots if slot.holder is None and not slot.is_sick]
     return View(
         rows=tuple(_rows(s, memory, now)),
         idle=_labels(slot for slot in free if slot.avoid_until <= now),
@@ -80,7 +80,7 @@ def notice(s: Situation, now: float) -> str:
         return f"Paused{words.asked(s.pause)}: nothing is started; parallel-train resume goes on"
     if s.paused_until > now:
         return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
-    return _behind_canaries(s) or _beyond_this_worker(s)
+    return _behind_canaries(s) or _beyond_this_worker(s) or _sick(s)
 
 
 def _leaving(s: Situation) -> str:
@@ -103,6 +103,11 @@ def _behind_canaries(s: Situation) -> str:
     if ended:
         return f"{words.names(ended, s)} did not succeed, and was to run first: {rest}"
     return f"{words.names(unproven, s)} {'runs' if len(unproven) == 1 else 'run'} first: {rest} until then"
+
+
+def _sick(s: Situation) -> str:
+    slots = [name for name, slot in s.pool.slots.items() if slot.is_sick]
+    return f"Put aside, since tasks failed on it at once: {words.slots_of(s, slots)}" if slots else ""
 
 
 def _beyond_this_worker(s: Situation) -> str:

@@ -27,7 +27,7 @@ from parallel_train.core.events import (
 from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
-from parallel_train.store import records, submissions
+from parallel_train.store import records, requests, submissions
 
 NAME = ".parallel-train"
 KINDS = ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside")
@@ -305,6 +305,11 @@ class DiskQueue:
         except records.DamagedError:
             there = _unreadable_round(wanted.task, wanted.number)
         return RoundOpened(there, ours=(there.identity, there.aside) == (wanted.identity, wanted.aside))
+
+    def excuse(self, tasks: Mapping[str, int]) -> Requested:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        wanted = Request(0, "excuse", tasks, by=self.owner.worker, at=now)
+        return Requested(requests.ask(self.folder, wanted))
 
     def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
         path = str(self.folder / "ends" / f"{claim.task}.{claim.attempt}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from parallel_train.core.events import Claimed, Ended, Event, Joined, Launch, Refused, Requested, RoundOpened, Vanished
@@ -77,6 +77,11 @@ class FakeQueue:
         self._trip()
         there = self.disk.rounds.setdefault((wanted.task, wanted.number), wanted)
         return RoundOpened(there, ours=(there.identity, there.aside) == (wanted.identity, wanted.aside))
+
+    def excuse(self, tasks: Mapping[str, int]) -> Requested:
+        self._trip()
+        self.disk.requests.append(Request(len(self.disk.requests) + 1, "excuse", tasks, by=self.worker))
+        return Requested(self.disk.requests[-1])
 
     def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
         self._trip()
