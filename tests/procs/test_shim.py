@@ -479,7 +479,7 @@ def test_a_cancelled_attempt_is_ended_by_a_signal_to_its_shim(made):
     assert stop(claim)
     end = made.ended()
     assert (end.outcome, end.stopped) == (Signalled(signal.SIGINT), "cancel")
-    assert not stop(claim)  # it lives no more
+    wait_until(lambda: not stop(claim), "its shim is gone")
 
 
 def test_an_attempt_hears_of_its_cancel_without_a_signal():
