@@ -122,7 +122,8 @@ def test_a_file_that_can_not_be_read(tmp_path, name):
 
 
 def test_what_looks_like_a_placeholder_in_a_command_is_noted(tmp_path):
-    text = """tasks:\n- command: [x, '{lr:.2f}', '{ lr }', '{"lr": {lr}}', '{print $1}', '${lr:-1}']\n  params: {lr: 1}\n"""
+    words = """'{lr:.2f}', '{ lr }', '{"lr": {lr}}', '{print $1}', '${lr:-1}'"""
+    text = f"tasks:\n- command: [x, {words}]\n  params: {{lr: 1}}\n"
     (tmp_path / "tasks.yaml").write_text(text)
     file = load(Path("tasks.yaml"), LoadSettings(tmp_path))
     assert file.tasks[0].command == ("x", "{lr:.2f}", "{ lr }", '{"lr": 1}', "{print $1}", "${lr:-1}")
