@@ -62,9 +62,10 @@ class Scheduler:
             decisions = decide(self.situation, now)
             for decision in decisions:
                 if isinstance(decision, Leave):
-                    if self._hears_news():
+                    leave = self._leave_after_news()
+                    if leave is None:
                         break
-                    return self._leave(decision)
+                    return self._leave(leave)
                 if not self._act(decision):
                     break
             if not decisions:
@@ -95,7 +96,7 @@ class Scheduler:
             self._read_others(now)
 
     def _read_others(self, now: float) -> bool:
-        """What others wrote, as long as there are others and once after they left; whether there was anything."""
+        """What others wrote, as long as there are others and once after they left; whether it could be read."""
         try:
             self.queue.beat()
             has_company = self.queue.has_company()
@@ -105,16 +106,28 @@ class Scheduler:
             return False
         self.had_company = has_company
         self._take(events)
-        return bool(events)
+        return True
 
-    def _hears_news(self) -> bool:
-        """One last look, after withdrawing: whoever asks for something afterwards knows that we are gone."""
+    def _leave_after_news(self) -> Leave | None:
+        """Withdraw and look once more: whoever asks for something afterwards knows that we are gone. What to leave
+        with; None where there is something to do after all, for which we have joined again.
+        """
         with suppress(OSError):
             self.queue.leave()
-        if not self._read_others(self.clock.monotonic()):
-            return False
-        self.queue.join()
-        return True
+        if not self._read_others(self.clock.monotonic()) and not self.situation.stopping:
+            self._rejoin()  # what was asked in the last moment can't be read yet
+            return None
+        match decide(self.situation, self.clock.monotonic()):
+            case [Leave() as again]:
+                return again
+        self._rejoin()
+        return None
+
+    def _rejoin(self) -> None:
+        try:
+            self.queue.join()
+        except ParallelTrainError as error:
+            self._complain(f"{error}; trying again")
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:

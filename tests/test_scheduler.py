@@ -19,7 +19,7 @@ from parallel_train.core.events import (
     Vanished,
     Warned,
 )
-from parallel_train.core.facts import Lost, Round
+from parallel_train.core.facts import Lost, Request, Round
 from parallel_train.core.situation import Wishes
 from parallel_train.scheduler import Scheduler
 from tests.support.builders import WORKER, claimed, pool, ran, situation, task
@@ -275,3 +275,59 @@ def test_rounds_that_others_opened_are_followed():
     run.runner.idle = idle
     assert run.run() == 0
     assert [launch.round for launch in run.runner.started] == [1, 2]
+
+
+class LastMoment(FakeQueue):
+    """Somebody asks for something just after this worker withdrew."""
+
+    def __init__(self, disk, *pending):
+        super().__init__(disk, WORKER)
+        self.pending = list(pending)
+
+    def leave(self):
+        super().leave()
+        while self.pending:
+            self.disk.requests.append(self.pending.pop(0)())
+
+
+def test_what_is_asked_in_the_last_moment_is_taken_up():
+    disk = has_run(A)
+    run = scheduler(A, disk=disk)
+    absorb(run.situation, run.queue.changes(0.0))
+
+    def retry():
+        disk.rounds["a", 2] = Round("a", 2, A.identity, "asked for", aside=False)
+        return Request(1, "retry", {"a": 2})
+
+    run.queue = LastMoment(disk, retry)
+    assert run.run() == 0
+    assert [(launch.task.id, launch.round) for launch in run.runner.started] == [("a", 2)]
+    assert disk.workers == set()
+
+
+def test_news_that_give_nothing_to_do_keep_nobody():
+    """Others may write faster than we look."""
+    disk = has_run(A)
+    run = scheduler(A, disk=disk)
+    absorb(run.situation, run.queue.changes(0.0))
+    run.queue = LastMoment(disk, lambda: Request(1, "priority", {"a": 5}))
+    assert run.run() == 0
+    assert run.runner.started == []
+
+
+def test_whoever_can_not_read_what_was_asked_stays_and_tries_again():
+    disk = has_run(A)
+    run = scheduler(A, disk=disk)
+    absorb(run.situation, run.queue.changes(0.0))
+    queue = run.queue
+    requests, troubles = queue.requests, [FULL, FULL]
+
+    def refused(now):
+        if troubles and not disk.workers:
+            raise troubles.pop()
+        return requests(now)
+
+    queue.requests = refused
+    assert run.run() == 0
+    assert troubles == []
+    assert run.reporter.closed == 0

@@ -33,7 +33,7 @@ PATIENCE = 45.0  # seconds: the ladder takes 20, a shim of another host hears of
 
 
 @dataclass(slots=True)
-class Counter:
+class Desk:
     """Where a person asks: the queue as it stands, and where the answer goes."""
 
     disk: DiskQueue
@@ -42,8 +42,11 @@ class Counter:
     out: TextIO
 
     @classmethod
-    def of(cls, project: Path, wanted: Sequence[str], out: TextIO) -> Counter:
-        """Raises UsageError where there is no queue, NothingSelectedError where `wanted` names nothing in it."""
+    def of(cls, project: Path, wanted: Sequence[str], out: TextIO, *, withdrawn: bool = False) -> Desk:
+        """Raises UsageError where there is no queue, NothingSelectedError where `wanted` names nothing in it.
+
+        Tasks that no file names any more are found only where `withdrawn` ones are wanted too.
+        """
         folder = existing_queue(project)
         os.umask(0o077)
         queue.create(folder)  # an older version's may lack a folder
@@ -51,8 +54,11 @@ class Counter:
         try:
             chosen = select(wanted, tasks)
         except NothingSelectedError:
-            tasks = known_tasks(folder, everything=True)  # one that its file names no more may still run
+            tasks = known_tasks(folder, everything=True)
             chosen = select(wanted, tasks)
+            if not withdrawn:
+                names = ", ".join(task.name for task in chosen[:3])
+                raise UsageError(f"no task file names {names} any more, so nobody would run it") from None
         disk = DiskQueue(folder, this_owner("asking"), is_alive, interest=frozenset(task.id for task in tasks))
         everything = Wishes(selection=frozenset(task.id for task in tasks))
         situation = read_situation(disk, [Submitted("", tasks)], everything, Pool(), amiss=lambda _: None)
@@ -100,40 +106,45 @@ def cancel(project: Path, wanted: Sequence[str], out: TextIO) -> int:
     """Stop what runs of them, start nothing of the rest. Returns once nothing of them runs; 1 where something does."""
     if not wanted:
         raise UsageError("cancel what? Name tasks by number, name, stage or pattern; '*' means all")
-    counter = Counter.of(project, wanted, out)
-    open_ = asking.to_cancel(counter.situation, counter.names)
-    said = words.cancelled(counter.situation, counter.names, open_)
+    desk = Desk.of(project, wanted, out, withdrawn=True)  # one that its file names no more may still run
+    open_ = asking.to_cancel(desk.situation, desk.names)
+    said = words.cancelled(desk.situation, desk.names, open_)
     if open_:
-        counter.ask("cancel", open_)  # before the claims are read again: whoever claims one of them now sees it
-    counter.say(*said)
-    left = _end(counter, open_)
+        desk.ask("cancel", open_)  # before the claims are read again: whoever claims one of them now sees it
+    desk.say(*said)
+    left = _end(desk, open_)
     if open_:
-        counter.say(words.way_back(len(open_), wanted))
+        desk.say(words.way_back(len(open_), wanted))
     return 1 if left else 0
 
 
-def _end(counter: Counter, cancelled: Collection[str]) -> list[Claim]:
+def _end(desk: Desk, cancelled: Collection[str]) -> list[Claim]:
     """End the living attempts of these tasks; those that have not ended when patience does."""
     told: dict[tuple[str, int], Claim] = {}
     deadline = time.monotonic() + PATIENCE
     while True:
-        for line in counter.lines(cancelled):
-            claim = _living(line)
-            if claim is not None and (claim.task, claim.attempt) not in told:
+        for claim in _left(desk, cancelled):
+            if (claim.task, claim.attempt) not in told:
                 told[claim.task, claim.attempt] = claim
                 stop(claim)
-            if claim is not None and is_alive(claim.owner) is False:
+            if is_alive(claim.owner) is False:
                 sweep(claim)
-                counter.disk.end_as_lost(claim, Lost("killed" if claim.owner.boot == process.boot_id() else "rebooted"))
-        counter.update()
-        for key in [key for key in told if _end_said(counter, told[key])]:
+                desk.disk.end_as_lost(claim, Lost("killed" if claim.owner.boot == process.boot_id() else "rebooted"))
+        desk.update()
+        for key in [key for key in told if _end_said(desk, told[key])]:
             del told[key]
-        left = [claim for line in counter.lines(cancelled) for claim in [_living(line)] if claim is not None]
+        left = _left(desk, cancelled)
         if not left or time.monotonic() > deadline:
             for claim in left:
-                counter.say(words.not_stopped(counter.situation.lines[claim.task], claim))
+                desk.say(words.not_stopped(desk.situation.lines[claim.task], claim))
             return left
         time.sleep(POLL)
+
+
+def _left(desk: Desk, cancelled: Collection[str]) -> list[Claim]:
+    """The living attempts of those that nobody has retried meanwhile."""
+    lines = [line for line in desk.lines(cancelled) if line.is_cancelled]
+    return [claim for line in lines for claim in [_living(line)] if claim is not None]
 
 
 def _living(line: Line) -> Claim | None:
@@ -141,11 +152,11 @@ def _living(line: Line) -> Claim | None:
     return last.claim if last is not None and last.end is None else None
 
 
-def _end_said(counter: Counter, claim: Claim) -> bool:
-    line = counter.situation.lines[claim.task]
+def _end_said(desk: Desk, claim: Claim) -> bool:
+    line = desk.situation.lines[claim.task]
     end = next((a.end for a in line.attempts if a.number == claim.attempt), None)
     if end is not None:
-        counter.say(words.stopped(line, end))
+        desk.say(words.stopped(line, end))
     return end is not None
 
 
@@ -156,19 +167,19 @@ def retry(project: Path, wanted: Sequence[str], out: TextIO, *, failed: bool) ->
     """Run them again, their folders kept, with the needs that stand in their way."""
     if not wanted and not failed:
         raise UsageError("retry what? Name tasks by number, name, stage or pattern, or give --failed")
-    counter = Counter.of(project, wanted, out)
-    names = counter.names
+    desk = Desk.of(project, wanted, out)
+    names = desk.names
     if failed:
-        names = [name for name in names if _has_failed(counter.situation.lines[name])]
+        names = [name for name in names if _has_failed(desk.situation.lines[name])]
         if not names:
             raise NothingSelectedError("no task has failed" + (" of these" if wanted else ""))
-    found = asking.retry(counter.situation, names, person())
-    rounds = {name: _open(counter.disk, wanted) for name, wanted in found.rounds.items()}
+    found = asking.retry(desk.situation, names, person())
+    rounds = {name: _open(desk.disk, wanted) for name, wanted in found.rounds.items()}
     if found.tasks:
-        counter.ask("retry", {name: rounds.get(name, counter.situation.lines[name].round) for name in found.tasks})
-    counter.say(*words.retried(counter.situation, found))
+        desk.ask("retry", {name: rounds.get(name, desk.situation.lines[name].round) for name in found.tasks})
+    desk.say(*words.retried(desk.situation, found))
     if found.tasks:
-        counter.say(words.workers(counter.workers()))
+        desk.say(words.workers(desk.workers()))
     return 0
 
 
@@ -188,31 +199,31 @@ def _has_failed(line: Line) -> bool:
 
 def pause(project: Path, wanted: Sequence[str], out: TextIO) -> int:
     """Start nothing new of these tasks, or, without any, of the whole queue."""
-    counter = Counter.of(project, wanted, out)
+    desk = Desk.of(project, wanted, out)
     if wanted:
-        counter.ask("pause", dict.fromkeys(counter.names, 1))
-        counter.say(*words.few(map(words.task_paused, counter.lines(counter.names))))
+        desk.ask("pause", dict.fromkeys(desk.names, 1))
+        desk.say(*words.few(map(words.task_paused, desk.lines(desk.names))))
     else:
-        if not counter.situation.is_paused:
-            counter.ask("pause", {})
-        counter.say(words.queue_paused(counter.situation, sum(1 for _ in counter.situation.running())))
+        if not desk.situation.is_paused:
+            desk.ask("pause", {})
+        desk.say(words.queue_paused(desk.situation, sum(1 for _ in desk.situation.running())))
     return 0
 
 
 def resume(project: Path, wanted: Sequence[str], out: TextIO) -> int:
-    counter = Counter.of(project, wanted, out)
-    s = counter.situation
+    desk = Desk.of(project, wanted, out)
+    s = desk.situation
     if wanted:
-        counter.ask("resume", dict.fromkeys(counter.names, 1))
-        said = [words.task_resumed(line, is_queue_paused=s.is_paused) for line in counter.lines(counter.names)]
+        desk.ask("resume", dict.fromkeys(desk.names, 1))
+        said = [words.task_resumed(line, is_queue_paused=s.is_paused) for line in desk.lines(desk.names)]
     else:
         if s.is_paused:
-            counter.ask("resume", {})
+            desk.ask("resume", {})
         held = [name for name, line in s.lines.items() if line.is_paused and not isinstance(line.state, Ended)]
         said = [words.queue_resumed(s, held)]
-    counter.say(*words.few(said))
-    if any(not isinstance(line.state, Ended) for line in counter.lines(counter.names)):
-        counter.say(words.workers(counter.workers()))
+    desk.say(*words.few(said))
+    if any(not isinstance(line.state, Ended) for line in desk.lines(desk.names)):
+        desk.say(words.workers(desk.workers()))
     return 0
 
 
@@ -221,9 +232,9 @@ def priority(project: Path, wanted: Sequence[str], out: TextIO) -> int:
     *names, last = wanted or ("",)
     if not names or not _is_whole(last):
         raise UsageError("priority TASK... N: name tasks, then a whole number; the higher it is, the sooner they start")
-    counter = Counter.of(project, names, out)
-    counter.ask("priority", dict.fromkeys(counter.names, int(last)))
-    counter.say(*words.few(words.prioritized(line, int(last)) for line in counter.lines(counter.names)))
+    desk = Desk.of(project, names, out)
+    desk.ask("priority", dict.fromkeys(desk.names, int(last)))
+    desk.say(*words.few(words.prioritized(line, int(last)) for line in desk.lines(desk.names)))
     return 0
 
 

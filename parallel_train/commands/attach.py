@@ -126,7 +126,7 @@ def _queue_of(project: Path, worker: Worker, submission: int, tasks: Iterable[st
         project / queue.NAME,
         this_owner("attached"),
         is_alive,
-        interest=frozenset(tasks) if worker.source else None,
+        interest=frozenset(tasks),
         sources={worker.source} - {""},
         everything=not worker.source,
         submission=submission,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -87,7 +88,11 @@ def in_background(begin: Callable[[Background], int]) -> int:
     if child == 0:
         os.close(hears)
         os.setsid()
+        # What was open here already belongs to whoever started us: a lock of theirs must not last as long as the run.
+        os.closerange(3, tells)
+        os.closerange(tells + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # `command &` in a script had it ignored
         signal.signal(signal.SIGTERM, _leave)  # as Ctrl-C: whoever has started something ends it
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return begin(Background(tells))

@@ -21,6 +21,7 @@ from parallel_train.errors import UsageError
 from parallel_train.procs import order, outputs, process
 from parallel_train.procs.runner import is_alive
 from parallel_train.store import queue, submissions
+from parallel_train.store.presence import names
 from parallel_train.store.queue import DiskQueue
 
 
@@ -48,7 +49,7 @@ def known_tasks(folder: Path, file: str | None = None, *, everything: bool = Fal
     if not everything:
         known = list(submissions.newest(known).values())
     found = {t.id: t for s in known for t in s.tasks if file in {None, t.source}}
-    if not found and (lost := submissions.damage(folder / "tasks", queue.names(folder / "tasks"))):
+    if not found and (lost := submissions.damage(folder / "tasks", names(folder / "tasks"))):
         raise UsageError("; ".join(lost))
     return tuple(sorted(found.values(), key=lambda task: task.number))
 

@@ -53,16 +53,24 @@ class Waiting:
     disk: DiskQueue
     situation: Situation
     has_noted: bool = False
+    noted: str = ""
 
     @classmethod
     def of(cls, project: Path, chosen: tuple[str, ...]) -> Waiting:
         folder = existing_queue(project)
         known = submissions.read_all(folder / "tasks")
         number = known[-1].number if known else 0
+        newest = submissions.newest(known).values()
         disk = DiskQueue(
-            folder, this_owner("waiting"), is_alive, everything=True, submission=number, request=requests.last(folder)
+            folder,
+            this_owner("waiting"),
+            is_alive,
+            interest=frozenset(task.id for found in newest for task in found.tasks),
+            everything=True,
+            submission=number,
+            request=requests.last(folder),
         )
-        held = [Submitted(found.source, found.tasks) for found in submissions.newest(known).values()]
+        held = [Submitted(found.source, found.tasks) for found in newest]
         return cls(project, chosen, disk, read_situation(disk, held, Wishes(), Pool()))
 
     def lines(self) -> list[Line]:
@@ -72,8 +80,14 @@ class Waiting:
     def until_ended(self) -> None:
         while True:
             began = time.monotonic()
-            living = workers.living(self.project)  # first: who is gone by now has written everything
-            for event in self.disk.changes(began):
+            try:
+                living = workers.living(self.project)  # first: who is gone by now has written everything
+                events = self.disk.changes(began)
+            except OSError as error:
+                self._note(f"the queue can't be read: {error}; trying again")
+                time.sleep(policy.POLL)
+                continue
+            for event in events:
                 if not isinstance(event, Joined):
                     apply(self.situation, event)
             open_ = list(self._open(living))
@@ -83,6 +97,11 @@ class Waiting:
                 self.has_noted = True
                 print(words.nobody_works(len(open_)), file=sys.stderr, flush=True)
             time.sleep(max(policy.POLL, policy.LOOK_SHARE * (time.monotonic() - began)))
+
+    def _note(self, text: str) -> None:
+        if text != self.noted:
+            self.noted = text
+            print(f"note: {text}", file=sys.stderr, flush=True)
 
     def _open(self, living: Sequence[workers.Worker]) -> Iterator[Line]:
         """What may still end otherwise. What no file names any more is open as long as it runs."""

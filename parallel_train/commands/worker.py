@@ -50,6 +50,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     folder = existing_queue(project)
     asked = requests.last(folder)  # before anything is read: what is asked for later joins
     known = submissions.read_all(folder / "tasks")
+    newest = submissions.newest(known)
     machine = plan.slots(options, folder)
     late = plan.late_values(options)
     name = new_worker()
@@ -57,13 +58,14 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         folder,
         this_owner(name),
         is_alive,
+        interest=frozenset(task.id for found in newest.values() for task in found.tasks),
         everything=True,
         submission=known[-1].number if known else 0,
         request=asked,
         survey=lambda tasks: survey(project, [Line(task) for task in tasks], late),
     )
     amiss: list[str] = []
-    held = [Submitted(found.source, found.tasks) for found in submissions.newest(known).values()]
+    held = [Submitted(found.source, found.tasks) for found in newest.values()]
     situation = read_situation(disk, held, Wishes(worker=name), machine.pool, late=late, amiss=amiss.append)
     chosen, left = selection(situation)
     begin(situation, Wishes(worker=name, selection=chosen, everything=True, at_once=options.at_once))

@@ -25,14 +25,14 @@ from parallel_train.core.events import (
     Watched,
 )
 from parallel_train.core.facts import Attempt, NotStarted, Request, Round, verdict
-from parallel_train.core.situation import Situation, load, rebuild, refresh
+from parallel_train.core.situation import Situation, join, load, rebuild, refresh
 from parallel_train.core.state import Running
 
 
 def apply(situation: Situation, event: Event) -> None:
     """Bring `situation` up to date in place."""
     affected = _record(situation, event)
-    if isinstance(event, Submitted | Requested | Joined):
+    if isinstance(event, Submitted):
         rebuild(situation)
     else:
         refresh(situation, affected)
@@ -56,11 +56,11 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
         case Submitted():
             return _on_submitted(s, event)
         case Requested(request):
-            _on_requested(s, request)
+            return _on_requested(s, request)
         case SlotPutAside(slot):
             s.pool.slots[slot].is_sick = True
         case Joined(tasks):
-            s.joined |= graph.closure(tasks & s.lines.keys(), {name: line.task.needs for name, line in s.lines.items()})
+            return join(s, graph.closure(tasks & s.lines.keys(), {n: line.task.needs for n, line in s.lines.items()}))
         case RoundOpened(round_, ours):
             return _on_round_opened(s, round_, ours)
         case Launched():
@@ -97,7 +97,8 @@ def _on_submitted(s: Situation, event: Submitted) -> Iterable[str]:
     before = s.named.get(event.source, frozenset())
     s.named[event.source] = now
     load(s, event.tasks)
-    withdrawn = {i for i in before - now if not isinstance(s.lines[i].state, Running)}
+    named = frozenset[str]().union(*s.named.values())
+    withdrawn = {i for i in before - named if not isinstance(s.lines[i].state, Running)}
     selection = s.wishes.selection - withdrawn
     s.joined -= withdrawn
     if s.wishes.everything or (before and before <= s.wishes.selection):
@@ -107,12 +108,13 @@ def _on_submitted(s: Situation, event: Submitted) -> Iterable[str]:
     return ()
 
 
-def _on_requested(s: Situation, request: Request) -> None:
+def _on_requested(s: Situation, request: Request) -> Iterable[str]:
     """The highest number on a subject holds, in whichever order they are read."""
     s.heard = max(s.heard, request.number)
     if request.kind in {"pause", "resume"} and not request.tasks:
         s.pause = _newer(s.pause, request)
-    for line in (s.lines[name] for name in request.tasks if name in s.lines):
+    named = [name for name in request.tasks if name in s.lines]
+    for line in (s.lines[name] for name in named):
         match request.kind:
             case "cancel":
                 line.cancel = _newer(line.cancel, request)
@@ -124,6 +126,7 @@ def _on_requested(s: Situation, request: Request) -> None:
                 line.excused |= {request.tasks[line.task.id]}
             case _:  # retry and add: their rounds and submissions are records of their own
                 pass
+    return named
 
 
 def _newer(known: Request | None, request: Request) -> Request:
@@ -200,7 +203,10 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     line = s.lines.get(end.task)
     if key in s.mine and isinstance(end.outcome, NotStarted):
         s.is_behind = True  # its shim saw something that we did not, or the machine was in trouble
-        s.paused_until = max(s.paused_until, event.at + policy.SLOT_PROBE)
+        s.not_started += 1
+        s.paused_until = max(s.paused_until, event.at + policy.not_started_pause(s.not_started))
+    elif key in s.mine:
+        s.not_started = 0
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
     s.pool.release(key)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from parallel_train.core.facts import Round
 from parallel_train.core.situation import Situation
-from parallel_train.core.state import Ended, Line, Running
+from parallel_train.core.state import Ended, Running, State
 
 
 @dataclass(slots=True)
@@ -27,46 +27,39 @@ class Retry:
 def retry(s: Situation, asked: Iterable[str], by: str) -> Retry:
     """`asked` again, the folders kept, with the needs that stand in their way."""
     found = Retry()
-    for name in asked:
+    known = set()
+    pending = list(asked)
+    named = set(pending)
+    while pending:
+        name = pending.pop()
+        if name in known:
+            continue
+        known.add(name)
         line = s.lines[name]
         if isinstance(line.state, Running):
             found.running.add(name)
-        elif isinstance(line.state, Ended) and _has_own_end(line):
-            found.rounds[name] = _next_round(line, by)
+            continue
+        if isinstance(line.state, Ended) and not line.state.because and (name in named or not line.state.is_satisfied):
+            number = line.round + 1
+            found.rounds[name] = Round(name, number, line.task.identity, "asked for", aside=False, by=by)
         else:
             found.due.add(name)
-    for name in [*found.rounds, *found.due]:
-        _clear_the_way(s, name, found, by)
+        pending += (need for need in line.task.needs if is_in_the_way(s.lines[need].state))
     _free_dependents(s, found)
     return found
 
 
-def _has_own_end(line: Line) -> bool:
-    """Whether it ended by itself or by a person, not by a need."""
-    return isinstance(line.state, Ended) and not line.state.because
-
-
-def _next_round(line: Line, by: str) -> Round:
-    return Round(line.task.id, line.round + 1, line.task.identity, "asked for", aside=False, by=by)
-
-
-def _clear_the_way(s: Situation, name: str, found: Retry, by: str) -> None:
-    for need in s.lines[name].task.needs:
-        state = s.lines[need].state
-        if isinstance(state, Ended) and not state.is_satisfied and need not in found.tasks:
-            if state.because:
-                found.due.add(need)
-            else:
-                found.rounds[need] = _next_round(s.lines[need], by)
-            _clear_the_way(s, need, found, by)
+def is_in_the_way(state: State) -> bool:
+    return isinstance(state, Ended) and not state.is_satisfied
 
 
 def _free_dependents(s: Situation, found: Retry) -> None:
     pending = list(found.rounds)
+    known = found.tasks
     while pending:
         for name in s.dependents.get(pending.pop(), ()):
             state = s.lines[name].state
-            if name not in found.tasks and isinstance(state, Ended) and state.because:
+            if name not in known and name not in found.freed and isinstance(state, Ended) and state.because:
                 found.freed.add(name)
                 pending.append(name)
 

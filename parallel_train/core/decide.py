@@ -83,9 +83,9 @@ def _in_order(s: Situation, ready: list[Key], now: float, *, is_cpu: bool) -> It
     for until, name in s.delayed:
         if until > now:
             break
-        task = s.lines[name].task
-        if (task.gpus == 0) == is_cpu:
-            due.append((-task.priority, task.number, name))
+        line = s.lines[name]
+        if (line.task.gpus == 0) == is_cpu:
+            due.append((-line.priority, line.task.number, name))
     due.sort()
     waiting = iter(ready)
     upcoming = next(waiting, None)

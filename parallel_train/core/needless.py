@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parallel_train.core.facts import Attempt, Lost
+from parallel_train.core.facts import Attempt, Lost, verdict
 from parallel_train.core.state import Line
 
 
@@ -19,7 +19,9 @@ def is_lost(attempt: Attempt) -> bool:
 
 
 def is_aside_needless(line: Line, round_: int) -> bool:
-    """Whether no attempt asks any more if the output was put aside for this round."""
+    """Whether a later attempt than those that made the output which was put aside for this round has succeeded:
+    until then it may be the only good one.
+    """
     is_running = bool(line.attempts) and line.attempts[-1].end is None
-    last_run = max((attempt.claim.round for attempt in line.attempts if attempt.has_run), default=0)
-    return not is_running and round_ <= last_run
+    later = (a.end for a in line.attempts if a.claim.round >= round_ and a.end is not None)
+    return not is_running and any(verdict(end) == "succeeded" for end in later)

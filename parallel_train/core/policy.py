@@ -11,10 +11,16 @@ BACKOFF_FIRST = 2.0  # seconds before the first repetition
 BACKOFF_MOST = 300.0
 SLOT_PROBE = 1.0  # seconds until a slot that somebody else holds is tried again
 BEHIND_PAUSE = 0.05  # seconds without launches after a shim knew more than we did
+NOT_STARTED_MOST = 60.0  # seconds between two attempts that the machine did not start
 TROUBLE_PAUSE = 5.0  # seconds without launches after the machine could not start one (no processes, disk full)
 POLL = 1.0  # seconds between two looks at what other workers wrote
 LOOK_SHARE = 20  # of the time, somebody who only looks spends at most one part in so many on looking
 ROUNDS_AT_ONCE = 64  # rounds opened before the loop looks up again
+
+
+def not_started_pause(times: int) -> float:
+    """Seconds without launches after so many attempts in a row that were claimed and not started: doubling."""
+    return float(min(SLOT_PROBE * 2 ** min(times - 1, 10), NOT_STARTED_MOST))
 
 
 def backoff(task: str, failures: int) -> float:

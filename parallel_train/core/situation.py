@@ -44,6 +44,7 @@ class Situation:
     joined: set[str] = field(default_factory=set)  # worked on beside the selection: added or retried by others
     pause: Request | None = None  # the newest pause or resume of the whole queue
     heard: int = 0  # the number of the newest request
+    began: int = 0  # what it was when this run began
     # Derived from the lines, so that deciding costs by the slots and not by the tasks:
     to_open: dict[str, OpenRound] = field(default_factory=dict)
     ready: list[Key] = field(default_factory=list)  # sorted
@@ -52,6 +53,7 @@ class Situation:
     open: set[str] = field(default_factory=set)  # tasks worked on that have not ended for this run
     counts: Counter[str] = field(default_factory=Counter)  # tasks worked on by state name or ending
     followers: dict[str, list[str]] = field(default_factory=dict)  # canary -> the others of its template
+    filed: dict[str, Key] = field(default_factory=dict)  # under which key a line is in one of the lists of ready ones
     # What this process does and knows, no records:
     asked: dict[str, int] = field(default_factory=dict)
     opened: set[str] = field(default_factory=set)  # tasks whose round this run has opened already
@@ -63,6 +65,7 @@ class Situation:
     stopping: int = 0
     exit_code: int = 0
     paused_until: float = 0.0
+    not_started: int = 0  # attempts of ours in a row that were claimed and not started
     is_behind: bool = False
 
     def __post_init__(self) -> None:
@@ -88,7 +91,7 @@ class Situation:
 
 def rebuild(s: Situation) -> None:
     """Derive every state from the records, needs first. `apply` keeps to what this would give."""
-    for derived in (s.to_open, s.ready, s.ready_cpu, s.delayed, s.open, s.counts):
+    for derived in (s.to_open, s.ready, s.ready_cpu, s.delayed, s.open, s.counts, s.filed):
         derived.clear()
     for line in s.lines.values():
         is_live = line.launching or (line.attempts and line.attempts[-1].end is None)
@@ -123,7 +126,17 @@ def begin(s: Situation, wishes: Wishes) -> None:
     """Take up what a run was asked for."""
     s.wishes = wishes
     s.asked = dict(wishes.asked)
+    s.began = s.heard
     rebuild(s)
+
+
+def join(s: Situation, tasks: Iterable[str]) -> list[str]:
+    """Work on these tasks too; those that are new. Their states stay to be derived."""
+    new = [name for name in tasks if not s.works_on(name)]
+    s.joined.update(new)
+    for name in new:
+        _file(s, s.lines[name], add=True)
+    return new
 
 
 def _derive(s: Situation, line: Line) -> None:
@@ -196,7 +209,7 @@ def _why_again(s: Situation, line: Line) -> Why | None:
     name = line.task.id
     if not s.works_on(name) or name in s.opened or isinstance(line.state, Running):
         return None
-    if s.asked.get(name, 0) > line.round:
+    if s.asked.get(name, 0) > line.round and not (line.cancel and line.cancel.number > s.began):
         return "asked for"
     match line.state:
         case Ended(stale=str(why)):
@@ -226,9 +239,12 @@ def _file(s: Situation, line: Line, *, add: bool) -> None:
             s.open.add(task.id)
     if task.id in s.to_open:
         return
-    key = (-line.priority, task.number, task.id)
     match state:
         case Ready():
+            # Its priority may have changed since it was entered.
+            key = (-line.priority, task.number, task.id) if add else s.filed.pop(task.id)
+            if add:
+                s.filed[task.id] = key
             _put(s.ready if task.gpus else s.ready_cpu, key, add=add)
         case Waiting(_, "back-off", until):
             _put(s.delayed, (until, task.id), add=add)

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Iterator
+from typing import Any
 
 from parallel_train.store import records
 
 
-def against(order: dict[str, Any]) -> str:
-    """What requests newer than those its scheduler knew say against the attempt: cancelled, paused or nothing."""
-    task = order["task"]
-    paused = {"": False, task: False}
-    for request in _since(os.path.join(order["queue"], "requests"), order["heard"]):
-        kind, tasks = request["kind"], request["tasks"]
-        if kind == "cancel" and tasks.get(task, 0) >= order["asked_round"]:
+class Asked:
+    """Reads the requests that are newer than those its scheduler knew, each once.
+
+    The same rule as core.state.Line has (is_cancelled, is_paused), for one attempt that has not succeeded yet. One
+    that can't be read, or that a newer version wrote, says nothing: no attempt hangs on it.
+    """
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self._folder = os.path.join(order["queue"], "requests")
+        self._task = order["task"]
+        self._round = order["asked_round"]
+        self._last = order["heard"]
+        self._paused = {"": False, self._task: False}
+        self.is_cancelled = False
+
+    def against(self) -> str:
+        """What speaks against the attempt now: cancelled, paused or nothing. Raises OSError."""
+        try:
+            numbers = sorted(int(name) for name in os.listdir(self._folder) if name.isdigit())
+        except FileNotFoundError:
+            numbers = []
+        for number in numbers:
+            if number > self._last:
+                self._hear(number)
+        if self.is_cancelled:
             return "cancelled"
-        if kind in ("pause", "resume"):
-            paused.update({name: kind == "pause" for name in (tasks or ("",)) if name in paused})
-    return "paused" if any(paused.values()) else ""
+        return "paused" if any(self._paused.values()) else ""
 
-
-def _since(folder: str, number: int) -> Iterator[dict[str, Any]]:
-    """The requests after `number`, oldest first; a damaged one says nothing."""
-    try:
-        numbers = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-    except FileNotFoundError:
-        return
-    for found in numbers:
-        if found > number:
-            try:
-                yield records.read_one(os.path.join(folder, str(found)))
-            except (records.DamagedError, records.NewerVersionError):
-                continue
+    def _hear(self, number: int) -> None:
+        self._last = number
+        try:
+            request = records.read_one(os.path.join(self._folder, str(number)))
+        except (OSError, records.DamagedError, records.NewerVersionError):
+            return
+        kind, tasks = request.get("kind"), request.get("tasks")
+        if not isinstance(tasks, dict):
+            return
+        if kind == "cancel":
+            self.is_cancelled |= tasks.get(self._task, 0) >= self._round
+        elif kind in ("pause", "resume"):
+            for name in tasks or ("",):
+                if name in self._paused:
+                    self._paused[name] = kind == "pause"

@@ -1,4 +1,4 @@
-"""The beat of one attempt: shows other hosts that it lives, and learns whether it was given to another.
+"""The beat of one attempt: shows other hosts that it lives, and learns whether it was cancelled or given to another.
 
 A good beat is one that was written and then found the attempt's end absent; it counts from when it was sent. On a
 network disk it comes from a child, since a disk that hangs must not hold the shim, which has to halt its task then.
@@ -15,8 +15,10 @@ import time
 from typing import Any
 
 from parallel_train.procs import process
+from parallel_train.procs.asked import Asked
 
-_STATE = struct.Struct("d?")  # when the last good beat was sent (monotonic seconds, one clock for all processes), taken
+# When the last good beat was sent (monotonic seconds, one clock for all processes), taken, cancelled.
+_STATE = struct.Struct("d??")
 
 
 class Beat:
@@ -31,7 +33,8 @@ class Beat:
         self._ends = os.path.join(order["queue"], "ends")
         self._name = name
         self._state = mmap.mmap(-1, _STATE.size)
-        self._state[:] = _STATE.pack(since, False)
+        self._state[:] = _STATE.pack(since, False, False)
+        self.asked = Asked(order)
         self._number = 0
         self._due = since + self.interval
         self.child = 0
@@ -66,20 +69,20 @@ class Beat:
             pass  # it was never written, or the disk is gone: its end says more
 
     def look(self, now: float) -> str:
-        """Beat where it is due: "taken" once the attempt was ended by somebody else, "silent" where the last good
-        beat is so old that others may soon take over, else "good".
+        """Beat where it is due: "taken" once the attempt was ended by somebody else, "cancelled", "silent" where the
+        last good beat is so old that others may soon take over, else "good".
         """
         if not self.child and now >= self._due:
             self._due = now + self.interval
             self._send()
-        sent, is_taken = _STATE.unpack(self._state[:])
-        if is_taken:
-            return "taken"
+        sent, is_taken, is_cancelled = _STATE.unpack(self._state[:])
+        if is_taken or is_cancelled:
+            return "taken" if is_taken else "cancelled"
         return "silent" if self.is_shared and now - sent >= self.lease / 2 else "good"
 
     def due(self, now: float) -> float:
         """When to look again (monotonic seconds)."""
-        sent, _ = _STATE.unpack(self._state[:])
+        sent, _, _ = _STATE.unpack(self._state[:])
         silent = sent + self.lease / 2
         return min(now + self.interval, silent) if self.is_shared and silent > now else now + self.interval
 
@@ -94,6 +97,7 @@ class Beat:
             finally:
                 os.close(descriptor)
             is_taken = self._name in os.listdir(self._ends)  # listed: a cache may take a file for absent
+            is_cancelled = self.asked.against() == "cancelled"
         except OSError:
             return
-        self._state[:] = _STATE.pack(sent, is_taken)
+        self._state[:] = _STATE.pack(sent, is_taken, is_cancelled)

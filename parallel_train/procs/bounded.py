@@ -48,10 +48,10 @@ def run(
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    if child.poll() is None:
+    with suppress(ProcessLookupError):  # while anything of its group lives, nobody else can have its number
         os.killpg(child.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_KILL_LIMIT)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(_KILL_LIMIT)
     for stream in (child.stdout, child.stderr):
         if stream is not None:
             stream.close()

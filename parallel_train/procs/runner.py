@@ -160,6 +160,7 @@ class LocalRunner:
         return events
 
     def close(self) -> None:
+        are_shims_left = bool(self._shims)  # what they die of is still to be written
         for shim in list(self._shims.values()):
             self._forget(shim)
         for descriptor in self._watched.values():
@@ -167,7 +168,7 @@ class LocalRunner:
         self._watched.clear()
         self._lose_launcher()
         self._selector.close()
-        if self._complaints.exists() and not self._complaints.stat().st_size:
+        if not are_shims_left and self._complaints.exists() and not self._complaints.stat().st_size:
             self._complaints.unlink()
 
     # ---- the launcher ----

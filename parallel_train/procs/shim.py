@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any, Callable, Dict
 
-from parallel_train.procs import aside, asked, child, locks, outputs, process, watch
+from parallel_train.procs import aside, child, locks, outputs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.store import records
 
@@ -173,7 +173,10 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
     """Look again, put an old output aside, run the command; the end as a record."""
     held, log, err = files
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
-    disagreement = _wait_for_former_owner(order, beat) or _disagreement(order) or _silence(beat)
+    try:
+        disagreement = _wait_for_former_owner(order, beat) or _disagreement(order, beat) or _silence(beat)
+    except OSError as error:  # what can't be seen now may speak against it
+        disagreement = f"the queue can't be read: {error}"
     if disagreement:
         beat.stop()
         return dict(end, outcome={"not_started": disagreement}, ended=_now())
@@ -219,7 +222,7 @@ def _silence(beat: Beat) -> str:
     return "" if beat.look(time.monotonic()) == "good" else "the queue's disk does not answer"
 
 
-def _disagreement(order: Order) -> str:
+def _disagreement(order: Order, beat: Beat) -> str:
     """What speaks against starting, now that everybody can see the claim; "" where nothing does."""
     if records.exists(_path(order, "rounds", order["task"], order["round"] + 1)):
         return "a newer round was opened"
@@ -230,7 +233,7 @@ def _disagreement(order: Order) -> str:
             return "a need runs again"
     if not records.exists(os.path.join(order["queue"], "workers", order["worker"])):
         return "its worker left"
-    return asked.against(order)
+    return beat.asked.against()
 
 
 def _prepare_output(order: Order) -> None:

@@ -10,11 +10,10 @@ import signal
 import time
 from typing import Any
 
-from parallel_train.procs import asked, locks, process
+from parallel_train.procs import locks, process
 from parallel_train.procs.beat import Beat
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
-LOOK = 10.0  # seconds between two looks whether a person cancelled it: on this machine a signal says so at once
 TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -25,7 +24,6 @@ class Watch:
 
     def __init__(self, pid: int, order: dict[str, Any], held: list[int], beat: Beat) -> None:
         self.pid = pid
-        self.order = order
         self.grace = float(order["grace"])  # seconds between INT, TERM and KILL
         self.held = held
         self.beat = beat
@@ -36,7 +34,6 @@ class Watch:
         self.rung = 0  # of LADDER, the next to send
         self.next_rung = 0.0
         self.next_touch = time.monotonic() + TOUCH
-        self.next_look = time.monotonic() + LOOK
         self.status: int | None = None
         self.usage: Any = None
         self.swept = 0
@@ -63,24 +60,30 @@ class Watch:
             outcome = {"exited": os.WEXITSTATUS(status)}
         return {
             "outcome": outcome,
-            "stopped": self.stopped,
+            "stopped": "cancel" if self.stopped == "worker" and self._was_cancelled() else self.stopped,
             "max_rss_kib": self.usage.ru_maxrss,
             "cpu_seconds": round(self.usage.ru_utime + self.usage.ru_stime, 3),
             "swept": self.swept,
         }
+
+    def _was_cancelled(self) -> bool:
+        try:
+            return self.beat.asked.against() == "cancelled"
+        except OSError:
+            return False  # can't be seen now
 
     def _patience(self) -> float:
         now = time.monotonic()
         until = [self.next_touch, self.beat.due(now)]
         if self.stopped:
             until.append(self.next_rung)
-        else:
-            until += [self.next_look, *([] if self.deadline is None else [self.deadline])]
+        elif self.deadline is not None:
+            until.append(self.deadline)
         return max(0.0, min(until) - now)
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGTERM and not self.stopped:
-            self._stop("cancel" if self._was_cancelled() else "worker")
+            self._stop("worker")  # or a person: the requests say, but a disk that hangs must not hold us here
         elif number == signal.SIGQUIT:
             self.stopped = self.stopped or "worker"
             self.rung = LADDER.index(signal.SIGKILL)
@@ -97,16 +100,6 @@ class Watch:
                 self._climb()
         elif self.deadline is not None and now >= self.deadline:
             self._stop("timeout")
-        elif now >= self.next_look:
-            self.next_look = now + LOOK
-            if self._was_cancelled():
-                self._stop("cancel")
-
-    def _was_cancelled(self) -> bool:
-        try:
-            return asked.against(self.order) == "cancelled"
-        except OSError:
-            return False  # can't be seen now
 
     def _on_beat(self, found: str) -> None:
         """Halt while nobody can know that we live, and go on when the disk answers; give up what is another's."""
@@ -114,6 +107,8 @@ class Watch:
             self.stopped = "takeover"
             self.rung = LADDER.index(signal.SIGKILL)
             self._climb()
+        elif found == "cancelled" and not self.stopped:
+            self._stop("cancel")
         elif (found == "silent") != self.is_halted:
             self.is_halted = found == "silent"
             self._signal_tree(signal.SIGSTOP if self.is_halted else signal.SIGCONT)

@@ -206,8 +206,8 @@ def requested(request: Request, s: Situation) -> Said | None:
         case "add":
             return Said(f"Tasks were added ({who.strip()})", "note")
         case kind:
-            done = {"cancel": "Cancelled", "pause": "Paused", "resume": "Resumed", "retry": "To run again"}[kind]
-            return Said(f"{done}: {which} ({who.strip()})", "note")
+            done = {"cancel": "Cancelled", "pause": "Paused", "resume": "Resumed", "retry": "To run again"}
+            return Said(f"{done.get(kind, kind)}: {which} ({who.strip()})", "note")
 
 
 def _put_aside(slot: str, tasks: Mapping[str, int], s: Situation) -> Said:

@@ -49,12 +49,16 @@ def decode(data: bytes) -> list[dict[str, Any]]:
 
 def read(path: str) -> list[dict[str, Any]]:
     """The lines of the record at `path`. Raises FileNotFoundError, DamagedError, NewerVersionError."""
+    return decode(_content(path))
+
+
+def _content(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DamagedError("it is no file")
         with open(descriptor, "rb", closefd=False) as file:
-            return decode(file.read())
+            return file.read()
     finally:
         os.close(descriptor)
 
@@ -62,11 +66,9 @@ def read(path: str) -> list[dict[str, Any]]:
 def is_whole(path: str) -> bool:
     """Whether the record at `path` is as it was written, as far as can be told without reading its lines."""
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError:
+        return _is_sealed(_content(path))
+    except (OSError, DamagedError):
         return False
-    return _is_sealed(data)
 
 
 def _is_sealed(data: bytes) -> bool:
@@ -97,7 +99,8 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
         finally:
             os.close(descriptor)
     finally:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):  # the record stands, or was refused, whatever becomes of its other name
+            os.unlink(temporary)
     if won and durable:
         with contextlib.suppress(OSError):  # the record stands; only a power loss could still take it
             sync_folder(folder)

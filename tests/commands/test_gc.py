@@ -172,6 +172,19 @@ def test_nothing_to_remove(history: History):
 # ---- what is left alone ----
 
 
+def test_the_only_good_output_is_left_though_it_was_put_aside(history: History):
+    """It ran again, and failed: what was put aside may be all that there is."""
+    one = task("a")
+    history.submit(one)
+    history.ran(one, 1)
+    history.open_round(one, 2)
+    put_aside(history, one, 2)
+    history.ran(one, 2, Exited(1), round=2)
+    assert "output" not in [each["kind"] for each in listed(history)]
+    history.ran(one, 3, round=2)
+    assert "output" in [each["kind"] for each in listed(history)]
+
+
 def test_an_old_output_is_left_while_an_attempt_may_ask_for_it(history: History):
     """The folder of a round says that the output was put aside: the next attempt must not do so again."""
     one = task("a")

@@ -254,7 +254,7 @@ class World:
 
 # ---- what must hold ----
 
-DERIVED = ("to_open", "ready", "ready_cpu", "delayed", "open")
+DERIVED = ("to_open", "ready", "ready_cpu", "delayed", "open", "filed")
 
 
 def check_as_rebuilt(s):

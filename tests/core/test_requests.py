@@ -15,7 +15,7 @@ from parallel_train.core.facts import Request
 from parallel_train.core.situation import Wishes, begin
 from parallel_train.core.state import Ended, Ready, Running, Waiting
 from parallel_train.report.view import notice
-from tests.support.builders import Signalled, claim, claimed, ended, pool, ran, round_, situation, task
+from tests.support.builders import NotStarted, Signalled, claim, claimed, ended, pool, ran, round_, situation, task
 
 A, B, C = task("a", number=1), task("b", number=2), task("c", number=3)
 AFTER_A = task("after", needs="a", number=4)
@@ -320,3 +320,55 @@ def test_what_does_not_fit_here_is_waited_for_while_somebody_runs_it():
     big = task("big", gpus=3)
     s = situation(A, big, events=[*ran(A), claimed(big, owner=replace(claim(big).owner, worker="other"), slots=())])
     assert not [d for d in decide(s, 0.0) if isinstance(d, Leave)]
+
+
+# ---- together ----
+
+
+def test_a_task_that_two_files_name_stays_when_one_of_them_drops_it():
+    s = situation(A, B, wishes=Wishes(everything=True))
+    for event in [Submitted("f", (A, B)), Submitted("g", (B, C)), Submitted("f", (A,))]:
+        apply(s, event)
+    assert "b" in s.wishes.selection
+    apply(s, Submitted("g", (C,)))
+    assert s.wishes.selection == {"a", "c"}
+
+
+def test_a_cancel_that_came_after_the_run_began_is_not_undone_by_its_b():
+    s = situation(A, events=ran(A, 1, 1), wishes=Wishes(asked=(("a", 2),)))
+    begin(s, replace(s.wishes))
+    assert s.to_open
+    apply(s, asked("cancel", a=1))
+    assert not s.to_open
+    assert s.lines["a"].state == Ended("cancelled", 1)
+
+
+def test_a_b_lifts_a_cancel_that_was_there_before():
+    s = situation(A, events=[*ran(A, 1, 1), asked("cancel", a=1)])
+    begin(s, replace(s.wishes, asked=(("a", 2),)))
+    assert s.to_open
+
+
+def test_a_priority_counts_for_a_task_in_back_off_too():
+    patient = [replace(t, retries=1) for t in (A, B)]
+    s = situation(
+        *patient, events=[ran(patient[0], 1, 1), ran(patient[1], 1, 1), asked("priority", b=9)], slots=pool(1)
+    )
+    assert launched(s, now=1e9) == ["b"]
+
+
+def test_a_retry_of_a_long_chain_or_of_very_many_is_quick():
+    chain = [task("t0")] + [task(f"t{n}", needs=f"t{n - 1}") for n in range(1, 3000)]
+    found = asking.retry(situation(*chain, events=ran(chain[0], 1, 1)), ["t2999"], "x")
+    assert set(found.rounds) == {"t0"}
+    assert len(found.due) == 2999
+
+
+def test_attempts_that_are_not_started_come_ever_more_slowly():
+    s = situation(A)
+    pauses = []
+    for attempt in range(1, 9):
+        for event in [claimed(A, attempt), ended(A, attempt, NotStarted("x"), started="")]:
+            apply(s, event)
+        pauses.append(s.paused_until)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]

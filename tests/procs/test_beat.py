@@ -107,6 +107,7 @@ def test_a_beat_counts_from_when_it_was_sent(tmp_path):
     """A disk that hangs for long must not make an old beat look young."""
     queue.create(tmp_path)
     order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "lease": 60.0, "beat": 10.0, "shared": True}
+    order.update(heard=0, asked_round=1)
     since = time.monotonic()
     beat = Beat(order, since)
     beat.child = -1  # somebody else beats

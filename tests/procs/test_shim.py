@@ -489,7 +489,6 @@ def test_an_attempt_hears_of_its_cancel_without_a_signal(tmp_path):
     requests.ask(tmp_path, Request(0, "cancel", {"task": 1}))
     pid = os.posix_spawn("/bin/sleep", ["sleep", "600"], {}, setsid=True)
     watched = watching(tmp_path, pid)
-    watched.next_look = time.monotonic()  # the time has come
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS)
     try:
         watched.wait()
@@ -508,8 +507,8 @@ def watching(folder, pid=0, held=()):
         "asked_round": 1,
         "grace": 10.0,
         "timeout": None,
-        "lease": 300.0,
-        "beat": 10.0,
+        "lease": 0.3,
+        "beat": 0.05,
         "shared": False,
     }
     return watch.Watch(pid, order, list(held), Beat(order, time.monotonic()))
@@ -518,3 +517,22 @@ def watching(folder, pid=0, held=()):
 def test_requests_that_cannot_be_read_stop_nothing(made):
     (made.folder / "requests" / "1").write_text("damaged")
     assert made.run(made.task("true")).outcome == Exited(0)
+
+
+@pytest.mark.parametrize("data", [{"kind": "dance"}, {"tasks": 3, "kind": "cancel"}, {}])
+def test_a_request_of_another_version_stops_nobody(made, data):
+    made.publish("requests", "1", data)
+    assert made.run(made.task("true")).outcome == Exited(0)
+
+
+def test_a_request_that_can_not_be_read_stops_nobody(made):
+    (made.folder / "requests" / "1").symlink_to(made.folder / "requests" / "1")
+    assert made.run(made.task("true")).outcome == Exited(0)
+
+
+def test_requests_that_can_not_be_listed_cost_the_task_nothing(made):
+    (made.folder / "requests").rmdir()
+    (made.folder / "requests").write_text("")
+    outcome = made.run(made.task("true")).outcome
+    assert isinstance(outcome, NotStarted)
+    assert "the queue can't be read" in outcome.why

@@ -296,7 +296,7 @@ def test_a_retry_of_tasks_of_another_file_brings_that_file_along(folder):
     fill(folder)
     ask(folder, "retry", {"a": 2})
     told = one.requests(0.0)
-    assert told[0].request.kind == "retry"
+    assert [e.request.kind for e in told if isinstance(e, Requested)] == ["retry"]
     assert [e.tasks for e in told if isinstance(e, Joined)] == [frozenset("a")]
     assert [e.source for e in told if isinstance(e, Submitted)] == ["g"]
     assert [type(e) for e in told if isinstance(e, RoundOpened | Ended)] == [RoundOpened, Ended]
@@ -308,3 +308,52 @@ def test_somebody_who_looks_takes_nothing_up(folder):
     ask(folder, "add", submission=1)
     ask(folder, "retry", {"b": 2})
     assert [type(e) for e in looker.changes(0.0)] == [Requested, Requested]
+
+
+def test_what_is_asked_about_a_task_in_the_moment_it_was_added_is_told_after_it(folder):
+    one = worker(folder, sources={"f"}, interest=frozenset())
+    one.changes(0.0)
+    submissions.submit(folder / "tasks", "add 1", [task("a")], "now")
+    ask(folder, "add", submission=1)
+    cancel = ask(folder, "cancel", {"a": 1})
+    kinds = [type(e) for e in one.requests(0.0)]
+    assert kinds == [Submitted, Requested, Requested, Joined]
+    assert one.changes(0.0) == []
+    # one of before too, once the task is of interest
+    two = worker(folder, sources={"f"}, interest=frozenset(), submission=1, request=2)
+    assert [e.request.number for e in two.changes(0.0)] == [1, 2]
+    submissions.submit(folder / "tasks", "f", [task("a")], "later")
+    assert two.changes(0.0)[1:] == [Requested(cancel)]
+
+
+@pytest.mark.parametrize("blocked", ["requests", "tasks", "claims", "ends", "rounds"])
+def test_after_a_trouble_nothing_is_passed_over_whatever_could_not_be_read(folder, blocked):
+    submissions.submit(folder / "tasks", "f", [task("b")], "before")
+    one = worker(folder, sources={"f"}, interest=frozenset("b"), submission=1)
+    one.changes(0.0)
+    submissions.submit(folder / "tasks", "f", [task("a"), task("b")], "now")
+    fill(folder)
+    pause = ask(folder, "pause")
+    kind = folder / blocked
+    kind.rename(folder / "away")
+    kind.write_text("a file in its place")
+    kind.unlink()
+    kind.symlink_to(kind)  # it can't be listed: too many links
+    with pytest.raises(OSError, match="symbolic links"):
+        one.changes(0.0)
+    kind.unlink()
+    (folder / "away").rename(kind)
+    told = one.changes(0.0)
+    assert Requested(pause) in told
+    assert [type(e) for e in told] == [Submitted, Requested, RoundOpened, Claimed, Ended]
+    assert one.changes(0.0) == []
+
+
+def test_what_a_file_names_again_comes_with_its_past(folder):
+    """Somebody works here who has not heard of it until now."""
+    fill(folder)
+    submissions.submit(folder / "tasks", "f", [task("b")], "now")
+    one = worker(folder, everything=True, interest=frozenset("b"), submission=1)
+    assert one.changes(0.0) == []
+    submissions.submit(folder / "tasks", "f", [task("a"), task("b")], "later")
+    assert [type(e) for e in one.changes(0.0)] == [Submitted, RoundOpened, Claimed, Ended]

@@ -1,0 +1,112 @@
+"""Who works at a queue: each worker's record and beat, and what this one knows of the others."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parallel_train.core import contact, wire
+from parallel_train.core.contact import Contact
+from parallel_train.core.facts import Owner
+from parallel_train.errors import UsageError
+from parallel_train.store import records
+
+
+@dataclass(slots=True)
+class Presence:
+    """`owner` is this process, `is_alive` tells whether another lives (None: can't be seen from here)."""
+
+    folder: Path
+    owner: Owner
+    is_alive: Callable[[Owner], bool | None]
+    about: dict[str, Any] = field(default_factory=dict)  # what others are told of this worker
+    lease: float = 300.0  # seconds of silence after which this worker counts as gone on other hosts
+    clock: Callable[[], float] = time.monotonic
+    _contacts: dict[str, Contact] = field(default_factory=dict)  # what can't be seen otherwise, by its beat's name
+    _beats: int = 0
+    _beat_due: float = 0.0
+
+    def join(self) -> None:
+        path = self.folder / "workers" / self.owner.worker
+        try:
+            about = {"owner": wire.owner_data(self.owner), "lease": self.lease, **self.about}
+            records.publish(str(path), [about], durable=False)
+        except OSError as error:
+            raise UsageError(f"can't write to the queue folder {self.folder}: {error.strerror}") from error
+        for owner, name, _ in self._workers():
+            if self.is_alive(owner) is False:
+                (self.folder / "workers" / name).unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        (self.folder / "workers" / self.owner.worker).unlink(missing_ok=True)
+        (self.folder / "beats" / self.owner.worker).unlink(missing_ok=True)
+
+    def beat(self) -> None:
+        """Show other hosts that this worker lives, as often as its lease asks for."""
+        now = self.clock()
+        if now < self._beat_due:
+            return
+        self._beat_due = now + contact.interval(self.lease)
+        self._beats += 1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.folder / "beats" / self.owner.worker, flags, 0o600)
+        try:
+            os.pwrite(descriptor, b"%015d\n" % self._beats, 0)
+        finally:
+            os.close(descriptor)
+
+    def others(self) -> Iterator[Owner]:
+        """The other workers that live, as far as can be seen from here."""
+        return (owner for owner, _ in self.company())
+
+    def company(self) -> Iterator[tuple[Owner, Mapping[str, Any]]]:
+        """The same, with what each says about itself."""
+        for owner, _, about in self._workers():
+            if owner.worker != self.owner.worker and self._may_live(owner, about):
+                yield owner, about
+
+    def has_strangers(self) -> bool:
+        """Whether workers were met here that can't be seen: those of other hosts and containers."""
+        return bool(self._contacts)
+
+    def _may_live(self, owner: Owner, about: Mapping[str, Any]) -> bool:
+        lives = self.is_alive(owner)
+        if lives is not None:
+            return lives
+        return not self._contact(owner.worker, float(about.get("lease", self.lease))).has_expired
+
+    def _contact(self, name: str, lease: float) -> Contact:
+        """What is known of somebody who can't be seen, after one more look at its beat."""
+        found = self._contacts.setdefault(name, Contact(lease))
+        found.observe(_beat_of(self.folder / "beats" / name), self.clock())
+        return found
+
+    def _workers(self) -> Iterator[tuple[Owner, str, Mapping[str, Any]]]:
+        for name in names(self.folder / "workers"):
+            path = str(self.folder / "workers" / name)
+            try:
+                data = records.read_one(path)
+                yield wire.owner_of(data["owner"]), name, data
+            except records.NewerVersionError as error:
+                raise UsageError(f"{path}: {error}") from error
+            except (OSError, records.DamagedError, KeyError, TypeError, ValueError):
+                continue  # it left meanwhile, or nobody can say who it is
+
+
+def _beat_of(path: Path) -> str | None:
+    """The counter as it stands. Raises OSError where it can't be read now."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def names(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".tmp-")]  # noqa: PTH208  names, as text
+    except (FileNotFoundError, NotADirectoryError):
+        return []
