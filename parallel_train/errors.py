@@ -25,6 +25,10 @@ class UsageError(ParallelTrainError):
     """An option, a GPU, a folder or a file that can't be used as asked."""
 
 
+class NoTaskFileError(UsageError):
+    """The task file is not there."""
+
+
 class NothingSelectedError(ParallelTrainError):
     """A selection that matches no task."""
 

@@ -69,9 +69,11 @@ def _add_command(
     """Always a new task, however often the same command is added."""
     queue.create(folder)
     name = digest({"added": secrets.token_hex(8)})
-    task = Task(
-        script_stem(tuple(command)), tuple(command), id=name, source=SOURCE, env=env, priority=priority, template=-1
-    )
+    known = submissions.read_all(folder / "tasks")
+    number = max((task.number for found in known for task in found.tasks), default=0) + 1
+    # With its number, so that it is called neither like a stage nor like another task.
+    called = f"{script_stem(tuple(command))}-{number}"
+    task = Task(called, tuple(command), id=name, source=SOURCE, env=env, priority=priority, template=-1)
     task = replace(task, identity=identity(task, {}, ()))
     submission, _ = submissions.submit(folder / "tasks", f"{SOURCE} {name}", [task], _now())
     return words.added(submission.tasks[0], shlex.join(command)), submission.tasks, submission.number

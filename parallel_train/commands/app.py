@@ -15,7 +15,8 @@ import typer
 from parallel_train import __version__
 from parallel_train.commands.cli import ask, begin, look, run
 from parallel_train.commands.page import Page, Program
-from parallel_train.errors import ParallelTrainError
+from parallel_train.core.graph import nearest
+from parallel_train.errors import NoTaskFileError, NothingSelectedError, ParallelTrainError
 
 COMMANDS = {
     "Run": (run.run, run.worker),
@@ -69,13 +70,23 @@ def _open_standard_streams() -> None:
     os.close(descriptor)
 
 
+def _meant_command(error: ParallelTrainError) -> str:
+    """A hint where the first word is nearly a command: `run` was put before it."""
+    if not isinstance(error, NothingSelectedError | NoTaskFileError):
+        return ""
+    names = [command.__name__ for commands in COMMANDS.values() for command in commands]
+    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    near = nearest(word, names) if word not in names else None
+    return f"; did you mean the command '{near}'?" if near else ""
+
+
 def main() -> None:
     """The gate: expected errors one way, Ctrl-C 130, a closed pipe quietly."""
     _open_standard_streams()
     try:
         app(prog_name="parallel-train")
     except ParallelTrainError as error:
-        print(f"parallel-train: {error}", file=sys.stderr)
+        print(f"parallel-train: {error}{_meant_command(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

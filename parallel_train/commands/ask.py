@@ -213,16 +213,16 @@ def pause(project: Path, wanted: Sequence[str], out: TextIO) -> int:
 def resume(project: Path, wanted: Sequence[str], out: TextIO) -> int:
     desk = Desk.of(project, wanted, out)
     s = desk.situation
+    held = [line.task.id for line in desk.lines(desk.names) if line.is_paused]
+    if held if wanted else s.is_paused:
+        desk.ask("resume", dict.fromkeys(held, 1) if wanted else {})
     if wanted:
-        desk.ask("resume", dict.fromkeys(desk.names, 1))
-        said = [words.task_resumed(line, is_queue_paused=s.is_paused) for line in desk.lines(desk.names)]
+        lines = desk.lines(desk.names)
+        desk.say(*words.few(words.task_resumed(line, is_queue_paused=s.is_paused) for line in lines))
     else:
-        if s.is_paused:
-            desk.ask("resume", {})
-        held = [name for name, line in s.lines.items() if line.is_paused and not isinstance(line.state, Ended)]
-        said = [words.queue_resumed(s, held)]
-    desk.say(*words.few(said))
-    if any(not isinstance(line.state, Ended) for line in desk.lines(desk.names)):
+        desk.say(words.queue_resumed(s, [name for name in held if not isinstance(s.lines[name].state, Ended)]))
+    is_any_open = any(not isinstance(line.state, Ended) for line in desk.lines(desk.names))
+    if is_any_open and (held if wanted else s.is_paused):
         desk.say(words.workers(desk.workers()))
     return 0
 

@@ -17,7 +17,7 @@ from parallel_train.core.situation import Situation, Template
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Running, is_satisfied
 from parallel_train.core.task import Task, has_late
-from parallel_train.errors import NothingSelectedError, UsageError
+from parallel_train.errors import NoTaskFileError, NothingSelectedError, UsageError
 from parallel_train.procs import cores, gpus, process
 from parallel_train.store import taskfile
 from parallel_train.store.inputs import Fingerprints, identities
@@ -82,7 +82,7 @@ def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) ->
     """The tasks of the file, with their identities. Raises TaskFileError or UsageError."""
     if not Path(asked.file).exists():
         hint = "" if asked.file != DEFAULT_FILE else ": name a task file, or write that one with parallel-train init"
-        raise UsageError(f"there is no {asked.file} in {project}{hint}")
+        raise NoTaskFileError(f"there is no {asked.file} in {project}{hint}")
     settings = taskfile.LoadSettings(
         project=project,
         output_base=options.output_base,

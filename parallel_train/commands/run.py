@@ -80,7 +80,8 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         before = submissions.newest(known).get(source)
         named = situation.wishes.selection | ({t.id for t in before.tasks} if before else set())
         tasks = tuple(task for task in tasks if task.id in named)
-    notes = (*file.notes, *machine.notes, *amiss)
+    joined = [f"joins {owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
+    notes = (*file.notes, *machine.notes, *joined, *amiss)
     return Prepared(project, disk, situation, machine, notes, umask, source=source, tasks=tasks)
 
 

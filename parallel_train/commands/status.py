@@ -21,7 +21,7 @@ from parallel_train.commands.watch import watch
 from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, Wishes, name_of
 from parallel_train.core.slots import Pool
-from parallel_train.core.state import Ended, Line
+from parallel_train.core.state import Ended, Line, Running
 from parallel_train.errors import NothingSelectedError
 from parallel_train.report import words
 from parallel_train.report.shape import task_json
@@ -137,7 +137,7 @@ class Looking:
             number=line.task.number,
             name=words.name(line.task),
             state=name_of(line.state),
-            gpus=shown.claim.gpus if shown else (),
+            gpus=shown.claim.gpus if shown and isinstance(line.state, Running | Ended) else (),
             seconds=_seconds(line),
             attempts=line.attempts_of_round,
             reason=words.short_reason(reason(self.situation, line.task.id), self.situation),

@@ -179,10 +179,13 @@ def derive(line: Line, around: Around) -> State:
     for name in reversed(needs):  # the last one is likely to be open longest: one look is enough for most events
         if name in around.to_open or not isinstance(lines[name].state, Ended):
             return Waiting((name,))
-    for name in needs:
-        if not _is_met(lines[name].state, around):
-            return Ended("aborted", because=name)
     found = _from_own_history(line, {name: _attempt(lines[name].state) for name in needs})
+    is_made = (
+        isinstance(found, Ended) and found.is_satisfied
+    )  # from what failed too, under -i: that holds until it changes
+    for name in needs:
+        if not is_made and not _is_met(lines[name].state, around):
+            return Ended("aborted", because=name)
     return found if isinstance(found, Ended) else _held(line, around) or found
 
 

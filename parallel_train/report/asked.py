@@ -80,7 +80,7 @@ def _retried(s: Situation, found: asking.Retry) -> Iterator[str]:
         yield f"{_name(line)}: runs now{_where(line)}; left alone"
     for line in _in_order(s, found.rounds):
         kept = "; its folder is kept" if line.task.output else ""
-        yield f"{_name(line)}: runs again (it was {name_of(line.state)}{kept})"
+        yield f"{_name(line)}: runs again ({_had_ended(line)}{kept})"
     for line in _in_order(s, found.due):
         yield f"{_name(line)}: is to run anyway" + ("; it is paused" if line.is_paused else "")
 

@@ -71,7 +71,8 @@ def make_reporter(situation: Situation, setup: Setup, stream: TextIO | None) -> 
     moment = Moment(setup.clock.monotonic(), setup.wall())
     memory = Memory.of(situation, moment)
     journal = str(setup.lines) if outlet.is_terminal else ""
-    narrator = Narrator(memory, lambda log: last_lines(setup.project / log), journal)
+    queue = str(setup.lines.parent.parent)
+    narrator = Narrator(memory, lambda log: last_lines(setup.project / log), journal, queue)
     return ConsoleReporter(setup, memory, narrator, outlet, screen)
 
 

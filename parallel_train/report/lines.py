@@ -42,6 +42,7 @@ class Narrator:
     memory: Memory
     tail: Tail
     journal: str = ""
+    queue: str = ""  # the folder of our own
     busy: set[str] = field(default_factory=set)  # slots of which it was said
     rounds: int = 0
     named: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -113,7 +114,7 @@ class Narrator:
 
     def _about_failure(self, end: End, line: Line, s: Situation, moment: Moment) -> list[str]:
         claim = next((a.claim for a in line.attempts if a.number == end.attempt), None)
-        more = [f"  Time: {words.clock(end.seconds)}"]
+        more = [f"  Time: {words.clock(end.seconds)}"] if end.seconds else []  # nobody knows when a lost one ended
         if claim and claim.log:
             more.append(f"  Log: {words.clean(claim.log)}")
             # Python's own last words go to the second file.
@@ -130,6 +131,8 @@ class Narrator:
         if event.why == "behind":
             return None
         if event.why == "busy":
+            if event.text == self.queue:
+                return None  # somebody who works here too: the two share their slots
             fresh = [name for name in event.slots if name not in self.busy]
             self.busy.update(fresh)
             if not fresh:
@@ -239,7 +242,7 @@ def _what_follows(line: Line, s: Situation, moment: Moment) -> list[str]:
         wait = words.span(max(0.0, state.until - moment.now))
         return [f"  Retry {failures} of {line.task.retries} in {wait}"]
     if not isinstance(state, EndedState):
-        return ["  It starts again"]
+        return ["  The next run starts it again" if s.stopping else "  It starts again"]
     number = _aborted(line.task.id, s)
     return [f"  Not run: {words.plural(number, 'task')} that needed it"] if number else []
 

@@ -46,7 +46,7 @@ def closing(s: Situation, memory: Memory, exit_code: int, now: float) -> list[Sa
     if others:
         said.append(Said("Not run:", "note", tuple(_listed(others, lambda line: _not_run(line, s)))))
     if s.open:
-        why = notice(s, now)
+        why = "" if s.stopping else notice(s, now)
         said.append(Said(f"Not ended: {words.plural(len(s.open), 'task')}" + (f". {why}" if why else ""), "note"))
     steps = list(_next_steps(s, exit_code, has_failed=bool(failed)))
     return [*said, *([Said("Next:", more=tuple(steps))] if steps else [])]

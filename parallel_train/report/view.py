@@ -53,10 +53,15 @@ def view(s: Situation, memory: Memory, now: float) -> View:
         total=s.counts.total(),
         counts=counts(s),
         elapsed=now - memory.since,
-        eta=memory.pace.eta(s, now, memory.ages(now)),
+        eta=_eta(s, memory, now),
         notice=notice(s, now),
         recent=tuple(memory.recent),
     )
+
+
+def _eta(s: Situation, memory: Memory, now: float) -> float | None:
+    """None where nothing more is started: then it says nothing of the rest."""
+    return None if s.is_paused or is_holding_back(s) else memory.pace.eta(s, now, memory.ages(now))
 
 
 def done(s: Situation) -> int:
@@ -159,7 +164,7 @@ def status_line(s: Situation, memory: Memory, now: float) -> str:
     kinds = [f"{kind} [{', '.join(found)}]" for kind, found in (("GPUs", gpus), ("CPUs", cpus)) if found]
     running = words.plural(len(memory.active), "task")
     text = f"Still running: {running} on {' and '.join(kinds)}" if kinds else f"Still running: {running}"
-    eta = memory.pace.eta(s, now, memory.ages(now))
+    eta = _eta(s, memory, now)
     rest = [f"{done(s)}/{s.counts.total()} done", *([f"ETA {words.clock(eta)}"] if eta is not None else [])]
     why = f"; {notice(s, now)}" if notice(s, now) else ""
     return f"[{words.clock(now - memory.since)}] {text} ({', '.join(rest)}){why}"

@@ -228,6 +228,7 @@ class DiskQueue(Presence):
     def open_round(self, wanted: Round) -> RoundOpened:
         path = str(self.folder / "rounds" / f"{wanted.task}.{wanted.number}")
         if records.publish(path, [wire.round_data(wanted)]):
+            self._seen.setdefault("rounds", set()).add(f"{wanted.task}.{wanted.number}")
             return RoundOpened(wanted, ours=True)
         try:
             there = wire.round_of(records.read_one(path))

@@ -95,12 +95,16 @@ def wordings(submissions: Iterable[Submission], identities: Collection[str]) -> 
 def numbered(tasks: Iterable[Task], known: Iterable[Submission]) -> tuple[Task, ...]:
     """`tasks` with their queue-wide numbers: an id keeps the number it had in any earlier submission."""
     numbers = {task.id: task.number for submission in known for task in submission.tasks}
-    following = max(numbers.values(), default=0)
+    taken = set(numbers.values())
+    following = max(taken, default=0)
     found = []
     for task in tasks:
         if task.id not in numbers:
-            following += 1
-            numbers[task.id] = following
+            # One that a person has seen in a dry run stays, where nobody else has taken it meanwhile.
+            number = task.number if task.number and task.number not in taken else following + 1
+            numbers[task.id] = number
+            taken.add(number)
+            following = max(following, number)
         found.append(replace(task, number=numbers[task.id]))
     return tuple(found)
 
@@ -116,7 +120,7 @@ def submit(folder: Path, source: str, tasks: Iterable[Task], at: str) -> tuple[S
         now = numbered(wanted, known)
         before = newest(known).get(source)
         before = None if before is not None and before.is_damaged else before
-        if before is not None and _same(before.tasks, now):
+        if before is not None and _same(before.tasks, now) and _hold(now, known):
             return before, None
         number = known[-1].number + 1 if known else 1
         lines = [{"source": source, "at": at}, *(wire.task_data(task) for task in now)]
@@ -126,6 +130,12 @@ def submit(folder: Path, source: str, tasks: Iterable[Task], at: str) -> tuple[S
             raise UsageError(f"can't write to the queue folder {folder.parent}: {error.strerror}") from error
         if is_ours:
             return Submission(number, source, at, now), before
+
+
+def _hold(tasks: tuple[Task, ...], known: Iterable[Submission]) -> bool:
+    """Whether these are the newest wordings of their outputs: another source may have given one a newer one."""
+    current = {task.id: task for found in newest(known).values() for task in found.tasks}
+    return _same(tuple(current[task.id] for task in tasks), tasks)
 
 
 def _same(some: tuple[Task, ...], others: tuple[Task, ...]) -> bool:

@@ -111,7 +111,7 @@ def test_the_attempt_of_a_dead_owner_is_ended_and_what_it_left_is_swept(history,
 def test_a_retry_opens_a_round_that_keeps_the_folder(history, three):
     history.ran(three[0], outcome=Exited(1))
     text = said(ask.retry, history, "a", failed=False)
-    assert "#1 a: runs again (it was failed; its folder is kept)" in text
+    assert "#1 a: runs again (it has failed; its folder is kept)" in text
     assert "To run after it: after" in text
     assert "parallel-train worker" in text
     assert states(history) == {"a": "ready", "after": "waiting", "beside": "ready"}
@@ -194,15 +194,15 @@ def test_each_added_command_is_a_task_of_its_own(history):
         add(history.path, "echo", "a b", "$(x)", priority=3)
     tasks = known_tasks(history.queue)
     assert [(t.number, t.name, t.command, t.priority) for t in tasks] == [
-        (1, "echo", ("echo", "a b", "$(x)"), 3),
-        (2, "echo", ("echo", "a b", "$(x)"), 3),
+        (1, "echo-1", ("echo", "a b", "$(x)"), 3),
+        (2, "echo-2", ("echo", "a b", "$(x)"), 3),
     ]
     assert [request.submission for request in asked(history)] == [1, 2]
 
 
 def test_an_added_command_that_is_not_there_is_said(history):
     text = add(history.path, "no-such-program", "x")
-    assert "Added #1 no-such-program: no-such-program x" in text
+    assert "Added #1 no-such-program-1: no-such-program x" in text
     assert "note: " in text
     assert "no-such-program" in text.split("note: ")[1]
 
@@ -211,7 +211,7 @@ def test_a_queue_is_made_for_the_first_task(tmp_path):
     before = os.umask(0o022)
     add(tmp_path, "true")
     os.umask(before)
-    assert [t.name for t in known_tasks(tmp_path / ".parallel-train")] == ["true"]
+    assert [t.name for t in known_tasks(tmp_path / ".parallel-train")] == ["true-1"]
 
 
 def test_variables_are_sent_but_no_secret_is_written(history, monkeypatch):

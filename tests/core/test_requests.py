@@ -372,3 +372,13 @@ def test_attempts_that_are_not_started_come_ever_more_slowly():
             apply(s, event)
         pauses.append(s.paused_until)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+
+def test_what_was_made_from_a_failed_need_holds_until_that_is_made_again():
+    s = situation(A, AFTER_A, events=[ran(A, 1, 1), ran(AFTER_A)])
+    assert s.lines["after"].state == Ended("succeeded", 1)
+    apply(s, RoundOpened(round_(A, 2)))
+    assert s.lines["after"].state == Waiting(("a",))
+    for event in [claimed(A, 2, round=2), ended(A, 2)]:
+        apply(s, event)
+    assert s.lines["after"].state == Ended("succeeded", 1, "a need changed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+from dataclasses import replace
 
 import pytest
 
@@ -134,3 +135,18 @@ def test_half_written_and_foreign_files_are_passed_over(tmp_path):
     (tmp_path / "README").write_text("x")
     assert len(submissions.read_all(tmp_path)) == 1
     assert submissions.read_all(tmp_path / "nowhere") == []
+
+
+def test_a_file_that_is_given_again_after_another_source_changed_its_tasks_is_submitted_again(tmp_path):
+    """The same output with a value of the command line, and then as the file has it."""
+    submit(tmp_path, A)
+    submit(tmp_path, replace(A, identity="another"), source="f lr=3")
+    again, before = submit(tmp_path, A)
+    assert (again.number, before is not None) == (3, True)
+    assert submit(tmp_path, A)[0].number == 3
+
+
+def test_a_number_that_was_shown_before_stays(tmp_path):
+    submit(tmp_path, task("b", number=2), source="f lr=1")
+    found, _ = submit(tmp_path, task("a"), task("b"), task("c"))
+    assert numbers(found) == {"a": 3, "b": 2, "c": 4}
