@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import stat
 import time
 from typing import Any
@@ -72,10 +73,16 @@ def take(name: str) -> int | None:
             time.sleep(0.002)
             continue
         if _is_at(descriptor, path):
-            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _INHERITED_FROM)
+            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _inherited_from())
             os.close(descriptor)
             return high
         os.close(descriptor)  # somebody cleaned /tmp in between: that file is nobody's lock any more
+
+
+def _inherited_from() -> int:
+    """Above the descriptors that scripts use by number, as far as this process may have so many."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _INHERITED_FROM if limit == resource.RLIM_INFINITY else min(_INHERITED_FROM, limit // 2)
 
 
 def _is_at(descriptor: int, path: str) -> bool:
