@@ -16,6 +16,12 @@ SECRET = "secret:"  # noqa: S105  the prefix of a reference, not a secret
 # What the launcher and the shim ignore or handle, and a command must find as usual.
 HANDLED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGQUIT)
 
+# Trouble of the machine, not of the task: it passes, and costs the task nothing.
+PASSING = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE),
+    *(errno.EINTR, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+}
+
 
 class StartError(Exception):
     """The command could not be executed; `code` is what a shell would have said: 127 not found, 126 otherwise."""
@@ -43,6 +49,8 @@ def start(order: dict[str, Any], held: list[int], log: int, err: int) -> int:
     os.waitpid(pid, 0)
     step, number = json.loads(failure)
     text = f"{step}: {os.strerror(number)}"
+    if number in PASSING:
+        raise OSError(number, text)
     raise StartError(text, 127 if number == errno.ENOENT else 126)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -168,8 +169,9 @@ class LocalRunner:
         self._watched.clear()
         self._lose_launcher()
         self._selector.close()
-        if not are_shims_left and self._complaints.exists() and not self._complaints.stat().st_size:
-            self._complaints.unlink()
+        with suppress(OSError):  # tidiness is not worth an exit code
+            if not are_shims_left and not self._complaints.stat().st_size:
+                self._complaints.unlink()
 
     # ---- the launcher ----
 

@@ -6,7 +6,7 @@ that still listens; the truth is in the records. Standard library only, Python 3
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import signal
 import time
@@ -15,12 +15,6 @@ from typing import Any, Callable, Dict
 from parallel_train.procs import aside, child, locks, outputs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.store import records
-
-# Trouble of the machine, not of the task: it passes, and costs the task nothing.
-PASSING = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE),
-    *(errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
-}
 
 Order = Dict[str, Any]
 Report = Callable[[Dict[str, Any]], None]
@@ -62,8 +56,9 @@ def main(order: Order, report: Report) -> None:
     end = _run(order, (held, log, err), beat)
     is_ours = _say_end(order, end, report)
     for descriptor in held:
-        locks.sign(descriptor, {})
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
+            locks.sign(descriptor, {})
+            os.close(descriptor)
     report({"ended": end if is_ours else None})
 
 
@@ -190,7 +185,7 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
     except OSError as error:
         end["started"] = ""  # what is to be put aside is still there
         text = f"could not be started: {error}"
-        end.update({"outcome": {"not_started": text}} if error.errno in PASSING else {"outcome": {"exited": 126}})
+        end.update({"outcome": {"not_started": text}} if error.errno in child.PASSING else {"outcome": {"exited": 126}})
         end["note"] = text
     else:
         watched = watch.Watch(pid, order, held, beat)

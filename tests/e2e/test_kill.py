@@ -23,7 +23,8 @@ SLOTS = 4
 def test_nothing_is_lost_and_nothing_runs_twice(project: Project):
     seed = int(os.environ.get(SEED) or random.randrange(10**6))
     chance = random.Random(seed)
-    codes = {f"t{number}": chance.randrange(6) if number % 3 == 0 else 0 for number in range(TASKS)}
+    # So few fail that no slot looks sick, whose tasks would run again elsewhere.
+    codes = {f"t{number}": chance.randrange(1, 6) if number % 12 == 0 else 0 for number in range(TASKS)}
     project.tasks(
         *(
             project.recording(name, output=False, more={"seconds": chance.uniform(0.02, 0.2), "code": code})

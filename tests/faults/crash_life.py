@@ -1,0 +1,243 @@
+"""One life of the project of crash_scenario in which something is broken on purpose, and what is wrong at its end.
+
+python -m tests.faults.crash_life FOLDER [CALL FATE ...]
+
+It lists the calls where none is given. The first command meets the first fault, the same command again the second
+one, and so on; then the same command again, unharmed, must bring everything to its end. FATE is one of
+
+    KILL                        that process is killed at that call
+    EIO ENOSPC EMFILE EINTR     the call gives that error
+    ALL                         scheduler, launcher and that shim are killed at once
+    STRANGER                    so they are, and the shim's pid belongs to another process afterwards
+    CANCEL                      that shim is held there while somebody cancels the task that succeeds
+    RIVAL                       that shim is held there while the same command, started beside it, runs that task
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from parallel_train.procs import process
+from parallel_train.store import records
+from tests.faults.checker import history, survivors
+from tests.faults.crash_judge import LOCKS, Life, judge
+from tests.faults.crash_scenario import (
+    GOOD,
+    ONE_SLOT,
+    TWO_SLOTS,
+    HungError,
+    begun,
+    forked,
+    is_settled,
+    main,
+    make,
+    outcomes,
+    patience,
+)
+from tests.faults.tracer import Fate, Fault, Trace, Tracer, start_time
+from tests.support.sweep import QUEUE
+from tests.support.sweep import project as project_in
+
+Where = tuple[str, Fate]
+_HELD = 2.0  # seconds that a shim is held at most, while somebody does something; more where all takes longer
+
+
+def live(root: Path, wheres: Sequence[Where]) -> Life:
+    """Break these, one after the other, then let it come to its end. What is wrong then is in `faults`."""
+    root.mkdir(parents=True, exist_ok=True)
+    with project_in(root.resolve()) as project:
+        life = Life(project)
+        make(project)
+        try:
+            for where in wheres or (None,):
+                traced(life, where)
+            if not is_settled(project) or life.killed.intersection(trace.pid for trace in life.traces):
+                with patience("the command that was not harmed"):
+                    life.codes.append(forked(project, *ONE_SLOT))
+            life.faults += judge(life)
+        except HungError as error:
+            life.faults += [f"{error}:\n{project.said}", *survivors(project.root)]
+    return life
+
+
+def traced(life: Life, where: Where | None) -> Trace:
+    """Run the command under the eyes of the tracer."""
+    root = str(life.project.root)
+    places = (*(f"{root}/{name}" for name in (QUEUE, "logs", "output")), LOCKS)
+    meanwhile = _MEANWHILE.get(where[1] if where else "", Meanwhile)(life)
+    fault = Fault(*where, is_held=meanwhile.is_held) if where else None
+    with patience("the command that was harmed"):
+        trace = Tracer(root, places, fault).run(lambda: main(life.project, *ONE_SLOT))
+    life.traces.append(trace)
+    life.codes.append(trace.code or 0)
+    if trace.hit is not None:
+        if fault is not None and fault.fate == "KILL":
+            life.killed.add(trace.hit.pid)
+            life.shot |= {trace.shim} if trace.shim else set()
+        elif trace.hit.name == "unlink":
+            life.left.add(trace.hit.pid)
+        with patience("what was begun meanwhile"):
+            meanwhile.after(trace)
+    return trace
+
+
+# ---- while a shim is held ----
+
+
+@dataclass
+class Meanwhile:
+    """What is done while a process is held at a call."""
+
+    life: Life
+    pid: int = 0  # of the command that was begun
+    until: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    def is_held(self, shim: int) -> bool:
+        """Whether to hold it on; asked again and again."""
+        del shim
+        return False
+
+    def limit(self) -> float:
+        now = time.monotonic()
+        return now + max(_HELD, now - self.began)
+
+    def after(self, trace: Trace) -> None:
+        """The command is over."""
+
+
+class Canceller(Meanwhile):
+    """The shim goes on once the cancel is confirmed, or after a while."""
+
+    def is_held(self, shim: int) -> bool:
+        del shim
+        if not self.pid:
+            self.until = self.limit()
+            self.pid = begun(self.life.project, "cancel", GOOD)
+        is_over = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return is_over is None and time.monotonic() < self.until
+
+    def after(self, trace: Trace) -> None:
+        code, self.life.cancelled = trace.ended[self.pid]
+        self.life.faults += [f"the cancel exits with {code}"] if code else []
+
+
+class Rival(Meanwhile):
+    """The same command with a second slot; the shim goes on once the task has ended, or after a while."""
+
+    def is_held(self, shim: int) -> bool:
+        del shim
+        if not self.pid:
+            self.until = self.limit()
+            self.pid = begun(self.life.project, *TWO_SLOTS)
+        has_ended = bool(outcomes(history(self.life.project.root / QUEUE), GOOD))
+        return not has_ended and time.monotonic() < self.until
+
+    def after(self, trace: Trace) -> None:
+        code, _ = trace.ended[self.pid]
+        self.life.faults += [f"the rival exits with {code}"] if code != 1 else []
+
+
+class Killer(Meanwhile):
+    """Kills the scheduler, the launcher and the shim."""
+
+    def is_held(self, shim: int) -> bool:
+        launcher = parent_of(shim)
+        scheduler = parent_of(launcher)
+        self.life.shot.add((shim, start_time(shim)))
+        for pid in (scheduler, launcher, shim):
+            os.kill(pid, signal.SIGKILL)
+            self.life.killed.add(pid)
+        return False
+
+
+class Stranger(Killer):
+    """And in the claim stands the pid of somebody who lives, as if it had come to him."""
+
+    def after(self, trace: Trace) -> None:
+        queue = self.life.project.root / QUEUE
+        decoy = subprocess.Popen(["sleep", "600"])
+        owner = (decoy.pid, start_time(decoy.pid) - 1)
+        for (task, number), claim in history(queue).claims.items():
+            if trace.hit is not None and claim["owner"]["pid"] == trace.hit.pid:
+                claim["owner"].update(zip(("pid", "start"), owner, strict=True))
+                (queue / "claims" / f"{task}.{number}").write_bytes(records.encode([claim]))
+                self.life.shot.add(owner)
+        seconds = max(5.0, 3 * (time.monotonic() - self.began))  # three times what this machine took so far
+        over, status = waited_for(begun(self.life.project, *ONE_SLOT), seconds, decoy)
+        self.life.codes.append(os.waitstatus_to_exitcode(status))
+        if not over:
+            self.life.faults.append("a stranger is taken for a shim: nothing goes on while it lives")
+        elif decoy.poll() is not None:
+            self.life.faults.append("a stranger was killed")
+        decoy.kill()
+        decoy.wait()
+
+
+def waited_for(pid: int, seconds: float, decoy: subprocess.Popen[bytes]) -> tuple[bool, int]:
+    """Whether the command ends in time, while the decoy lives; its status in the end."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return True, status
+        time.sleep(0.02)
+    decoy.kill()
+    return False, os.waitpid(pid, 0)[1]
+
+
+_MEANWHILE = {"CANCEL": Canceller, "RIVAL": Rival, "ALL": Killer, "STRANGER": Stranger}
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
+
+
+# ---- by hand, and for a campaign ----
+
+
+def wheres_of(words: Sequence[str]) -> list[Where]:
+    return [(call, cast("Fate", fate)) for call, fate in zip(words[::2], words[1::2], strict=True)]
+
+
+def by_hand(arguments: Sequence[str]) -> int:
+    folder, *words = arguments
+    life = live(Path(folder), wheres_of(words))
+    for trace in life.traces if not words else ():
+        print("\n".join(map(str, trace.calls)))
+    print(life.project.said)
+    print(f"met: {life.hits}; exit codes {life.codes}")
+    print("\n".join(f"FAULT: {fault}" for fault in life.faults) or "ok")
+    return 1 if life.faults else 0
+
+
+def serve(folder: Path) -> None:
+    """A line with the words of a life on standard input, a line of JSON with what became of it on standard output."""
+    process.die_with_parent(os.getppid())
+    for number, line in enumerate(sys.stdin):
+        root = folder / str(number)
+        life = live(root, wheres_of(line.split()))
+        calls = [[c.role, c.name, c.paths, c.time] for c in life.traces[0].calls] if not line.strip() else []
+        told = {"words": line.strip(), "hits": life.hits, "faults": life.faults, "calls": calls}
+        print(json.dumps(told), flush=True)
+        for fault in life.faults:
+            print(f"FAULT: {fault}\n  at {life.hits}", file=sys.stderr, flush=True)
+        if not life.faults:
+            shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve(Path(sys.argv[2]))
+    else:
+        sys.exit(by_hand(sys.argv[1:]))

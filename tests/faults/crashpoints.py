@@ -1,0 +1,182 @@
+"""Break one call at a time: every file call on queue, logs, outputs and slots, every fork and exec of three tasks.
+
+At each call: SIGKILL, then each error; at each call of a shim also a cancel while it is held there; kills inside the
+recovery; a claim whose pid belongs to a stranger by now. See crash_life for what must be true then. The calls are
+those of a run in which nothing is broken, which also shows that what must not be lost is on the disk before it counts.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.faults import ptrace
+from tests.faults.crash_scenario import GOOD_SHIM
+from tests.faults.frame import ROOT, Piece, Plan, Verdict
+from tests.faults.tracer import Call
+
+AT_ONCE = 8  # lives; they wait more than they work
+ERRORS = ("EIO", "ENOSPC", "EMFILE", "EINTR")
+HELD = ("CANCEL", "RIVAL", "ALL")  # at each call of the good task's shim
+DURABLE = ("tasks", "rounds", "requests", "ends")
+# What each piece of the full scale does: a kind, and which part of how many.
+PIECES = [
+    *(("KILL", part, 8) for part in range(8)),
+    *((kind, 0, 1) for kind in HELD),
+    *(("nested", part, 5) for part in range(5)),
+    *((error, part, 8) for error in ERRORS for part in range(8)),
+]
+NESTED = 40  # kills inside a recovery, in each piece for them
+
+
+def run(plan: Plan) -> Verdict:
+    if not ptrace.is_possible():
+        plan.say("crashpoints needs Linux on x86-64: nothing was done")
+        return Verdict()
+    return plan.in_pieces(one_piece, smoke=1, full=len(PIECES))
+
+
+def one_piece(piece: Piece) -> None:
+    (clean,) = lives(piece, [""])
+    calls = [Call(role, name, tuple(paths), time) for role, name, paths, time in clean["calls"]]
+    for fault in unsynced(calls):
+        print(f"FAULT: {fault}", file=sys.stderr, flush=True)
+        piece.fault(fault)
+    piece.fault(*clean["faults"])
+    piece.count(most_calls=len(calls))
+    if not piece.is_full:
+        judge(piece, lives(piece, a_few(piece, calls)))
+        return
+    kind, part, parts = PIECES[piece.number]
+    if kind == "nested":
+        nested(piece, calls)
+        return
+    chosen = [call for call in calls if call.role == GOOD_SHIM] if kind in HELD else calls
+    own = [call for call in chosen if zlib.crc32(str(call).encode()) % parts == part]  # the same in every run
+    judge(piece, lives(piece, [at(call, kind) for call in own]))
+
+
+def a_few(piece: Piece, calls: Sequence[Call]) -> list[str]:
+    """Some of everything, others with each seed."""
+    chance = piece.chance
+    shims = [call for call in calls if call.role.startswith("shim")]
+    return [
+        at(second_look(calls), "STRANGER"),
+        at(chance.choice(after_the_command(calls)), "ALL"),
+        *(at(call, fate) for fate in ("CANCEL", "RIVAL") for call in chance.sample(before_the_claim(calls), 1)),
+        *(at(call, "KILL") for call in chance.sample(shims, 2)),
+        two_kills(piece, calls),
+        *(at(call, "KILL") for call in chance.sample([*calls], 2)),
+        *(at(call, error) for error in ERRORS for call in chance.sample(changing(calls), 1)),
+    ]
+
+
+def changing(calls: Sequence[Call]) -> list[Call]:
+    """Those that change something, not only look."""
+    looks = {"newfstatat", "stat", "lstat", "fstat", "lseek", "ioctl", "read", "getdents64", "close"}
+    return [call for call in calls if call.name not in looks]
+
+
+def before_the_claim(calls: Sequence[Call]) -> list[Call]:
+    """The calls of the good task's shim until it links its claim, this one with them."""
+    own = [call for call in calls if call.role == GOOD_SHIM]
+    return own[: 1 + next(place for place, call in enumerate(own) if call.name.startswith("link"))]
+
+
+def second_look(calls: Sequence[Call]) -> Call:
+    """It has claimed, and runs nothing yet."""
+    return [call for call in calls if call.role == GOOD_SHIM][len(before_the_claim(calls))]
+
+
+def after_the_command(calls: Sequence[Call]) -> list[Call]:
+    """The command is over, its output is there; it has no end yet."""
+    own = [call for call in calls if call.role == GOOD_SHIM]
+    start = next(place for place, call in enumerate(own) if call.name in {"clone", "clone3", "fork"})
+    return own[start + 1 : next(place for place, call in enumerate(own) if place > start and call.name == "link") + 1]
+
+
+def nested(piece: Piece, calls: Sequence[Call]) -> None:
+    """A kill, and a kill of what recovers from it."""
+    judge(piece, lives(piece, [at(second_look(calls), "STRANGER")]))
+    while piece.counts.get("kills_inside_recovery", 0) < NESTED:
+        judge(piece, lives(piece, [two_kills(piece, calls) for _ in range(NESTED // 2)]))
+
+
+def two_kills(piece: Piece, calls: Sequence[Call]) -> str:
+    """Not every call of a first run comes again in one that recovers: such a life has one kill only."""
+    first = piece.chance.choice([call for call in calls if call.role in {"scheduler", GOOD_SHIM}])
+    second = piece.chance.choice([call for call in calls if call.role in {"scheduler", "launcher", "shim1"}])
+    return f"{at(first, 'KILL' if first.role == 'scheduler' else 'ALL')} {at(second, 'KILL')}"
+
+
+def at(call: Call, fate: str) -> str:
+    return f"{call} {fate}"
+
+
+def judge(piece: Piece, told: Sequence[dict[str, Any]]) -> None:
+    for life in told:
+        words, hits = life["words"].split(), life["hits"]
+        planned = len(words) // 2
+        piece.count(lives=1, faults_met=len(hits), not_reached=planned - len(hits))
+        piece.count(kills_inside_recovery=int(len(hits) > 1))
+        again = f"python -m tests.faults.crash_life /tmp/life {shlex.join(words)}"
+        piece.fault(*(f"{fault}\n  alone: {again}" for fault in life["faults"]))
+
+
+# ---- lives ----
+
+
+def lives(piece: Piece, words: Sequence[str]) -> list[dict[str, Any]]:
+    """What became of each, several at once, each group in a process of its own: one that forks has no threads."""
+    folder = piece.folder / f"lives{len(list(piece.folder.iterdir()))}"
+    groups = [words[number::AT_ONCE] for number in range(min(AT_ONCE, len(words)))]
+    workers = []
+    for number, group in enumerate(groups):
+        argv = [sys.executable, "-m", "tests.faults.crash_life", "--serve", str(folder / str(number))]
+        worker = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert worker.stdin is not None
+        worker.stdin.write("\n".join(group) + "\n")
+        worker.stdin.close()
+        workers.append(worker)
+    found = []
+    for worker, group in zip(workers, groups, strict=True):
+        assert worker.stdout is not None
+        with worker.stdout:
+            lines = [json.loads(line) for line in worker.stdout]
+        if worker.wait() or len(lines) != len(group):
+            piece.fault(f"{group[len(lines)] if len(lines) < len(group) else group}: its life broke off")
+        found += lines
+    return found
+
+
+# ---- what is on the disk before it counts ----
+
+
+def unsynced(calls: Sequence[Call]) -> Iterator[str]:
+    """Each record that must not be lost is synced before it is linked, and its folder after."""
+    found = 0
+    for role in {call.role for call in calls}:
+        own = [call for call in calls if call.role == role]
+        for place, call in enumerate(own):
+            if call.name not in {"link", "linkat"} or not is_durable(call.paths[1]):
+                continue
+            found += 1
+            temporary, record = call.paths
+            before = [c.name for c in own[:place] if c.paths == (temporary,) and c.name in {"openat", "write", "fsync"}]
+            if before[-1:] != ["fsync"] or "write" not in before:
+                yield f"{record} is linked after {before[-3:]}, not synced"
+            after = next((c for c in own[place:] if c.name == "fsync"), None)
+            if after is None or after.paths != (str(Path(record).parent),):
+                yield f"the folder of {record} is not synced after the link"
+    if found < 6:  # five ends and a submission
+        yield f"only {found} records were linked"
+
+
+def is_durable(record: str) -> bool:
+    return Path(record).parent.name in DURABLE
