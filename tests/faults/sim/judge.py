@@ -98,15 +98,15 @@ class Judge:
         tries = [(c, e) for c, e in disk.tries(claim.task) if c.round == claim.round and e is not None]
         ends = [e for _, e in tries]
         lost = sum(isinstance(e.outcome, Lost) and e.outcome.why != "rebooted" for e in ends)
-        failed = sum(map(_has_failed, ends))
         name = f"{claim.task}.{claim.attempt}"
         self.must(lost < MOST_FREE, f"{name} starts after {lost} lost ones")
         self.must(not any(map(has_succeeded, ends)), f"{name} starts after its round's success")
-        if tries and tries[-1][0].attempt in disk.excused(claim.task):  # it was spoilt by a sick slot
+        failures = [c.attempt for c, e in tries if _has_failed(e)]
+        if failures and failures[-1] in disk.excused(claim.task):  # it was spoilt by a sick slot
             self.must(len(disk.excused(claim.task)) < MOST_FREE, f"{name} starts after too many excuses")
             return
         retries = order.launch.task.retries
-        self.must(failed <= retries, f"{name} starts after {failed} failures of {retries + 1}")
+        self.must(len(failures) <= retries, f"{name} starts after {len(failures)} failures of {retries + 1}")
 
     def _no_reader(self, world: World, task: str, key: Key, number: int) -> None:
         """Nobody reads what this attempt is about to replace (a kept output may be written into while it is read)."""
