@@ -17,7 +17,7 @@ from parallel_train.commands.options import RunOptions
 from parallel_train.commands.workers import Worker
 from parallel_train.core import contact, policy
 from parallel_train.core.events import Warned
-from parallel_train.core.situation import Situation
+from parallel_train.core.situation import Situation, abridge
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import mounts
@@ -82,6 +82,7 @@ def work(
         for note in notes:
             reporter.show(Warned(note), situation)
         reporter.begin(situation)
+        abridge(situation)
         runner = LocalRunner(surroundings(prepared, options), signals)
         shown = reporter if leaving is None else _departing(prepared, reporter, leaving, notes)
         poll = min(policy.POLL, contact.interval(options.lease))

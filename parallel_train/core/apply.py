@@ -210,11 +210,14 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
     s.pool.release(key)
-    if line is None or end.attempt >= line.next_attempt or line.attempts[end.attempt - 1].end is not None:
+    open_ = next((a for a in line.attempts if a.number == end.attempt and a.end is None), None) if line else None
+    if line is None or open_ is None:
         return ()
-    attempt = replace(line.attempts[end.attempt - 1], end=end, seen=event.at)
+    attempt = replace(open_, end=end, seen=event.at)
     sick.learn(s.pool, attempt.claim, end)
-    line.attempts = (*line.attempts[: end.attempt - 1], attempt, *line.attempts[end.attempt :])
+    line.attempts = tuple(attempt if a is open_ else a for a in line.attempts)
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output
+    if s.is_brief:
+        line.forget()
     return [end.task]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, get_args
 
 from parallel_train.core.facts import (
     Claim,
@@ -13,6 +13,7 @@ from parallel_train.core.facts import (
     Lost,
     NotStarted,
     Outcome,
+    OutputState,
     Owner,
     Request,
     Round,
@@ -22,6 +23,7 @@ from parallel_train.core.facts import (
 from parallel_train.core.task import DoneWhen, Metric, Task
 
 Data = Mapping[str, Any]
+_OUTPUTS = {state: state for state in get_args(OutputState)}  # one string for all tasks: a situation keeps it
 
 
 def claim_of(data: Data) -> Claim:
@@ -44,7 +46,8 @@ def owner_data(owner: Owner) -> dict[str, Any]:
 
 
 def end_of(data: Data) -> End:
-    return End(**{**_known(End, data), "outcome": outcome_of(data["outcome"])})
+    output = _OUTPUTS[data.get("output", "none")]
+    return End(**{**_known(End, data), "outcome": outcome_of(data["outcome"]), "output": output})
 
 
 def end_data(end: End) -> dict[str, Any]:

@@ -90,11 +90,11 @@ class Narrator:
         return Said(f"[{words.slot(claim.gpus)}] Started by {_other(claim)}: {words.name(line.task)}", "note")
 
     def _ended(self, end: End, s: Situation, moment: Moment) -> Said | None:
-        key = (end.task, end.attempt)
         line = s.lines.get(end.task)
-        if line is None or not self.memory.finish(key):
+        active = self.memory.active.get((end.task, end.attempt))
+        if line is None or not self.memory.finish(line.task.id, end.attempt):
             return None
-        claim = next((a.claim for a in line.attempts if a.number == end.attempt), None)
+        claim = active.claim if active else None
         where = f"[{words.slot(claim.gpus)}]" if claim else "[?]"
         self.memory.pace.note(line.task, end)
         name = words.name(line.task)
