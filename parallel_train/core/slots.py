@@ -48,8 +48,13 @@ class Pool:
         return Pool({d.lock: Slot(d) for d in devices}, {d.lock: Slot(d) for d in extra})
 
     def carries(self, gpus: int) -> bool:
-        """Whether a task that wants `gpus` GPUs fits in here at all."""
-        return gpus <= len(self.slots) if gpus else bool(self.extra)
+        """Whether a task that wants `gpus` GPUs fits in here at all, with what was put aside left out."""
+        return gpus <= self.width if gpus else bool(self.extra)
+
+    @property
+    def width(self) -> int:
+        """How many GPUs a task may want here."""
+        return sum(not slot.is_sick for slot in self.slots.values())
 
     def free(self, now: float) -> list[str]:
         return [name for name, slot in self.slots.items() if _is_free(slot, now)]

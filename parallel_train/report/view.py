@@ -120,7 +120,7 @@ def _beyond_this_worker(s: Situation) -> str:
     wide = [] if s.mine else too_wide(s)
     if not wide:
         return ""
-    has = words.plural(len(s.pool.slots), "GPU slot")
+    has = words.plural(s.pool.width, "GPU slot")
     return f"{words.names(wide, s)} wants more than this worker has ({has}): left to others"
 
 

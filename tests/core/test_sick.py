@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide
-from parallel_train.core.events import Launch, PutSlotAside, Requested, SlotPutAside
+from parallel_train.core.events import Launch, Leave, PutSlotAside, Requested, SlotPutAside
 from parallel_train.core.facts import Request
 from parallel_train.core.state import Ended, Ready
 from parallel_train.report.view import notice
@@ -77,6 +77,18 @@ def test_its_tasks_run_again_elsewhere_without_a_retry_of_their_own():
     launched = {d.task.id: d.slots for d in decide(s, 1e6) if isinstance(d, Launch)}
     assert launched == {"t0": ("gpu-1",), "t2": ("gpu-2",)}
     assert "GPU 0" in notice(s, 1e6)
+
+
+def test_a_task_that_is_too_wide_without_it_waits_for_nobody_and_keeps_no_slot():
+    wide = task("wide", gpus=3, number=9, priority=1)
+    s = situation(*TASKS[:5], wide, slots=pool(3))
+    for number, slot, code in ((0, "0", 1), (1, "1", 0), (2, "0", 1), (3, "0", 1)):
+        run(s, TASKS[number], slot, code)
+    apply(s, SlotPutAside("gpu-0", {}))
+    assert [d.task.id for d in decide(s, 1e6) if isinstance(d, Launch)] == ["t4"]
+    run(s, TASKS[4], "1", 0)
+    assert decide(s, 1e6) == [Leave(1)]
+    assert "wide wants more than this worker has (2 GPU slots)" in notice(s, 1e6)
 
 
 def test_they_have_failed_where_they_fail_elsewhere_too_and_the_slot_is_cleared():
