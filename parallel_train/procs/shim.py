@@ -202,7 +202,7 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
 
 def _wait_for_former_owner(order: Order, beat: Beat) -> str:
     """After a takeover: whoever had the last attempt, and may live, halts it half a lease after its last good beat."""
-    until = time.monotonic() + (order["lease"] / 2 + order["beat"] if order["takeover"] else 0.0)
+    until = time.monotonic() + order["wait"]
     while True:
         now = time.monotonic()
         if now >= until:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parallel_train.core import contact
 from parallel_train.core.facts import Exited, Lost, NotStarted, Signalled
 from parallel_train.procs.beat import Beat
 from parallel_train.store import queue
@@ -92,12 +93,12 @@ def test_a_halted_attempt_that_is_stopped_does_not_run_on_first(tmp_path):
 
 def test_after_a_takeover_the_next_attempt_waits_until_the_former_one_has_halted(made):
     began = time.monotonic()
-    assert made.run(made.task("true"), is_takeover=True).outcome == Exited(0)
+    assert made.run(made.task("true"), wait=contact.halted_after(LEASE)).outcome == Exited(0)
     assert time.monotonic() - began >= LEASE / 2 + LEASE / 6
 
 
 def test_whoever_waits_after_a_takeover_can_be_stopped(made):
-    made.start(made.task("true"), is_takeover=True)
+    made.start(made.task("true"), wait=60.0)
     made.claimed()
     made.runner.stop("task", 1, kill=False)
     assert made.ended().outcome == NotStarted("its worker stopped it")
