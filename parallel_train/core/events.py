@@ -187,7 +187,7 @@ class Launch:
     aside: int  # the round for which the old output is put aside first, 0: for none
     heard: int = 0  # the last request that is known: its shim looks for newer ones
     asked_round: int = 1  # see Line
-    is_takeover: bool = False  # its last attempt was taken from an owner that may live: wait until it has halted
+    wait: float = 0.0  # seconds after its claim: an owner from whom an attempt was taken may live until it has halted
 
 
 @dataclass(frozen=True, slots=True)

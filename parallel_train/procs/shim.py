@@ -124,7 +124,7 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         "lease": order["lease"],
         "at": _now(),
     }
-    order["sent"] = time.monotonic()
+    order["sent"] = Beat.now()
     has_won = False
     try:
         has_won = records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))
@@ -202,9 +202,9 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
 
 def _wait_for_former_owner(order: Order, beat: Beat) -> str:
     """After a takeover: whoever had the last attempt, and may live, halts it half a lease after its last good beat."""
-    until = time.monotonic() + (order["lease"] / 2 + order["beat"] if order["takeover"] else 0.0)
+    until = Beat.now() + order["wait"]
     while True:
-        now = time.monotonic()
+        now = Beat.now()
         if now >= until:
             return ""
         if beat.look(now) == "taken":
@@ -214,7 +214,7 @@ def _wait_for_former_owner(order: Order, beat: Beat) -> str:
 
 
 def _silence(beat: Beat) -> str:
-    return "" if beat.look(time.monotonic()) == "good" else "the queue's disk does not answer"
+    return "" if beat.look(Beat.now()) == "good" else "the queue's disk does not answer"
 
 
 def _disagreement(order: Order, beat: Beat) -> str:

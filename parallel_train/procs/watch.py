@@ -39,6 +39,7 @@ class Watch:
         self.swept = 0
 
     def wait(self) -> None:
+        self._on_time(time.monotonic())  # we may have been stopped since it was started
         while self.status is None:
             told = signal.sigtimedwait(SIGNALS, self._patience())
             self._reap()  # first: a task that has ended is not stopped any more
@@ -74,7 +75,8 @@ class Watch:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        until = [self.next_touch, self.beat.due(now)]
+        seen = Beat.now()
+        until = [self.next_touch, now + self.beat.due(seen) - seen]
         if self.stopped:
             until.append(self.next_rung)
         elif self.deadline is not None:
@@ -94,7 +96,7 @@ class Watch:
             self.next_touch = now + TOUCH
             for descriptor in self.held:
                 locks.touch(descriptor)
-        self._on_beat(self.beat.look(now))
+        self._on_beat(self.beat.look(Beat.now()))
         if self.stopped:
             if now >= self.next_rung:
                 self._climb()
@@ -114,6 +116,7 @@ class Watch:
             self._signal_tree(signal.SIGSTOP if self.is_halted else signal.SIGCONT)
 
     def _signal_tree(self, number: int) -> None:
+        self._signal_group(number)  # first: at once, however many processes there are to look through
         _signal_all([pid for pid in process.descendants(os.getpid()) if pid != self.beat.child], number)
 
     def _stop(self, why: str) -> None:
@@ -126,12 +129,16 @@ class Watch:
         number = LADDER[min(self.rung, len(LADDER) - 1)]
         self.rung += 1
         self.next_rung = time.monotonic() + self.grace
+        if number == signal.SIGKILL:
+            self._signal_tree(number)
+        else:
+            self._signal_group(number)
+
+    def _signal_group(self, number: int) -> None:
         try:
             os.killpg(self.pid, number)  # its own session, and not reaped yet: the group is the task's
         except OSError:
             pass  # gone, or a setuid program that only root may signal: we wait on
-        if number == signal.SIGKILL:
-            self._signal_tree(number)
 
     def _reap(self) -> bool:
         """Reap whatever has ended; whether children are left."""
@@ -144,6 +151,8 @@ class Watch:
                 return True
             if pid == self.pid:
                 self.status, self.usage = status, usage
+            elif pid == self.beat.child:
+                self.beat.restart()
 
     def _sweep(self) -> None:
         """End every process that outlived the task: no children left proves that the whole tree is gone."""

@@ -34,6 +34,7 @@ from parallel_train.core.situation import Situation, Wishes, begin, load
 from tests.support.builders import (
     WORKER,
     Lost,
+    NotStarted,
     TimedOut,
     claim,
     claimed,
@@ -435,3 +436,32 @@ def test_deciding_costs_by_the_slots_and_not_by_the_tasks():
     assert s.open
     decide(s, 0.0)
     assert s.lines.touched < 100
+
+
+def taken(of, attempt=1, lease=300.0):
+    return [claimed(of, attempt, lease=lease), ended(of, attempt, Lost("expired"))]
+
+
+def waits(*events):
+    (launch,) = [d for d in decide(situation(A, events=[*events, Looked(0.0)]), 60.0) if isinstance(d, Launch)]
+    return launch.wait
+
+
+NEVER_RAN = {"stopped": NotStarted("its worker left"), "killed": Lost("killed"), "rebooted": Lost("rebooted")}
+
+
+def test_after_a_takeover_an_attempt_waits_as_long_as_the_lease_of_the_former_owner_asks_for():
+    assert waits() == waits(*ran(A, outcome=Lost("killed"))) == 0.0
+    assert waits(*taken(A)) == 160.0
+    assert waits(*taken(A, lease=2.0)) == pytest.approx(4 / 3)
+    assert waits(*taken(A, lease=60.0), *taken(A, 2, lease=2.0)) == 40.0
+
+
+@pytest.mark.parametrize("how", NEVER_RAN)
+def test_an_attempt_that_may_not_have_waited_leaves_that_to_the_next(how):
+    assert waits(*taken(A), claimed(A, 2), ended(A, 2, NEVER_RAN[how], started="")) == 160.0
+
+
+def test_an_attempt_that_ran_has_waited_for_those_after_it():
+    stopped = [claimed(A, 2), ended(A, 2, 0, stopped="worker")]
+    assert waits(*taken(A), *stopped) == 0.0

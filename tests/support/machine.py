@@ -97,7 +97,7 @@ class Machine:
         round_: int = 1,
         needs: Mapping[str, NeedSeen] | None = None,
         aside: int = 0,
-        **more: int,
+        **more: float,
     ) -> Launch:
         devices = devices or (self.device(),)
         launch = Launch(task, attempt, round_, needs or {}, tuple(d.lock for d in devices), aside, **more)
