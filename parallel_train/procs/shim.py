@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import time
 from typing import Any, Callable, Dict
 
@@ -134,7 +135,7 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
                 os.unlink(os.path.join(order["project"], path))  # empty, and ours
     if not has_won:
         raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
-    order["inode"] = os.lstat(_path(order, "claims", task, attempt)).st_ino
+    order["inode"] = _inode_of_claim(order)
     return claim, log, err
 
 
@@ -238,9 +239,13 @@ def _prepare_output(order: Order) -> None:
     if order["aside"]:
         name = "{}.{}".format(order["task"], order["aside"])
         aside.put_aside(order["queue"], name, order["attempt"], output)
+    parent = os.path.dirname(output)
     previous = os.umask(order["umask"])  # what the user's runs make is made the user's way
     try:
-        os.makedirs(os.path.dirname(output), exist_ok=True)
+        os.makedirs(parent, exist_ok=True)
+    except FileExistsError:  # or it could not be looked at: then the look is what failed
+        if not stat.S_ISDIR(os.stat(parent).st_mode):
+            raise
     finally:
         os.umask(previous)
 
@@ -271,11 +276,20 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
 def _is_claim_ours(order: Order) -> bool:
     """Whether the claim is the file that we linked: a queue may be deleted, and made anew, while we run."""
     try:
-        return os.lstat(_path(order, "claims", order["task"], order["attempt"])).st_ino == int(order["inode"])
+        there = _inode_of_claim(order)
     except FileNotFoundError:
         return False
+    return there == order["inode"] or 0 in (there, order["inode"])
+
+
+def _inode_of_claim(order: Order) -> int:
+    """0 where it can't be seen now. Raises FileNotFoundError."""
+    try:
+        return os.lstat(_path(order, "claims", order["task"], order["attempt"])).st_ino
+    except FileNotFoundError:
+        raise
     except OSError:
-        return True  # can't be seen now
+        return 0
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:

@@ -95,9 +95,10 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
             _write_all(descriptor, encode(lines))
             if durable:
                 os.fsync(descriptor)
-            won = _link(descriptor, temporary, path)
+            inode = os.fstat(descriptor).st_ino
         finally:
-            os.close(descriptor)
+            os.close(descriptor)  # before the link: a network disk may say only here that it could not take it
+        won = _link(temporary, path, inode)
     finally:
         with contextlib.suppress(OSError):  # the record stands, or was refused, whatever becomes of its other name
             os.unlink(temporary)
@@ -112,13 +113,13 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _link(descriptor: int, temporary: str, path: str) -> bool:
+def _link(temporary: str, path: str, inode: int) -> bool:
     """Link, and where the answer is an error look what is true: an answer can be lost on its way."""
     try:
         os.link(temporary, path)
     except OSError as error:
         there = _inode(path)
-        if there is not None and there == os.fstat(descriptor).st_ino:
+        if there == inode:
             return True
         if error.errno == errno.EEXIST or there is not None:
             return False

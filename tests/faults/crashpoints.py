@@ -21,7 +21,6 @@ from tests.faults.crash_scenario import GOOD_SHIM
 from tests.faults.frame import ROOT, Piece, Plan, Verdict
 from tests.faults.tracer import Call
 
-AT_ONCE = 8  # lives; they wait more than they work
 ERRORS = ("EIO", "ENOSPC", "EMFILE", "EINTR")
 HELD = ("CANCEL", "RIVAL", "ALL")  # at each call of the good task's shim
 DURABLE = ("tasks", "rounds", "requests", "ends")
@@ -43,7 +42,7 @@ def run(plan: Plan) -> Verdict:
 
 
 def one_piece(piece: Piece) -> None:
-    (clean,) = lives(piece, [""])
+    (clean,) = lives(piece.folder, [""])
     calls = [Call(role, name, tuple(paths), time) for role, name, paths, time in clean["calls"]]
     for fault in unsynced(calls):
         print(f"FAULT: {fault}", file=sys.stderr, flush=True)
@@ -51,7 +50,7 @@ def one_piece(piece: Piece) -> None:
     piece.fault(*clean["faults"])
     piece.count(most_calls=len(calls))
     if not piece.is_full:
-        judge(piece, lives(piece, a_few(piece, calls)))
+        judge(piece, lives(piece.folder, a_few(piece, calls)))
         return
     kind, part, parts = PIECES[piece.number]
     if kind == "nested":
@@ -59,7 +58,7 @@ def one_piece(piece: Piece) -> None:
         return
     chosen = [call for call in calls if call.role == GOOD_SHIM] if kind in HELD else calls
     own = [call for call in chosen if zlib.crc32(str(call).encode()) % parts == part]  # the same in every run
-    judge(piece, lives(piece, [at(call, kind) for call in own]))
+    judge(piece, lives(piece.folder, [at(call, kind) for call in own]))
 
 
 def a_few(piece: Piece, calls: Sequence[Call]) -> list[str]:
@@ -103,9 +102,9 @@ def after_the_command(calls: Sequence[Call]) -> list[Call]:
 
 def nested(piece: Piece, calls: Sequence[Call]) -> None:
     """A kill, and a kill of what recovers from it."""
-    judge(piece, lives(piece, [at(second_look(calls), "STRANGER")]))
+    judge(piece, lives(piece.folder, [at(second_look(calls), "STRANGER")]))
     while piece.counts.get("kills_inside_recovery", 0) < NESTED:
-        judge(piece, lives(piece, [two_kills(piece, calls) for _ in range(NESTED // 2)]))
+        judge(piece, lives(piece.folder, [two_kills(piece, calls) for _ in range(NESTED // 2)]))
 
 
 def two_kills(piece: Piece, calls: Sequence[Call]) -> str:
@@ -132,27 +131,12 @@ def judge(piece: Piece, told: Sequence[dict[str, Any]]) -> None:
 # ---- lives ----
 
 
-def lives(piece: Piece, words: Sequence[str]) -> list[dict[str, Any]]:
-    """What became of each, several at once, each group in a process of its own: one that forks has no threads."""
-    folder = piece.folder / f"lives{len(list(piece.folder.iterdir()))}"
-    groups = [words[number::AT_ONCE] for number in range(min(AT_ONCE, len(words)))]
-    workers = []
-    for number, group in enumerate(groups):
-        argv = [sys.executable, "-m", "tests.faults.crash_life", "--serve", str(folder / str(number))]
-        worker = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert worker.stdin is not None
-        worker.stdin.write("\n".join(group) + "\n")
-        worker.stdin.close()
-        workers.append(worker)
-    found = []
-    for worker, group in zip(workers, groups, strict=True):
-        assert worker.stdout is not None
-        with worker.stdout:
-            lines = [json.loads(line) for line in worker.stdout]
-        if worker.wait() or len(lines) != len(group):
-            piece.fault(f"{group[len(lines)] if len(lines) < len(group) else group}: its life broke off")
-        found += lines
-    return found
+def lives(place: Path, words: Sequence[str]) -> list[dict[str, Any]]:
+    """What became of each, in a process of its own: one that forks has no threads."""
+    folder = place / f"lives{len(list(place.iterdir()))}"
+    argv = [sys.executable, "-m", "tests.faults.crash_life", "--serve", str(folder)]
+    done = subprocess.run(argv, cwd=ROOT, input="\n".join(words) + "\n", stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 # ---- what is on the disk before it counts ----
