@@ -192,7 +192,7 @@ def _on_refused(s: Situation, event: Refused) -> Iterable[str]:
         case "behind":
             s.is_behind = True
             s.paused_until = max(s.paused_until, event.at + policy.BEHIND_PAUSE)
-        case "trouble":
+        case "trouble":  # pragma: no branch
             s.paused_until = event.at + policy.TROUBLE_PAUSE
     return [event.task]
 
