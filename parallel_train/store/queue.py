@@ -108,6 +108,7 @@ class DiskQueue(Presence):
         events += self._records(fresh, listed["ends"], now)
         if news.joined:
             events.append(Joined(news.joined))
+        events += self._silent(listed["ends"])
         self._requests.update({r.number: r for r in requests_})
         self.request = max([self.request, *self._requests])
         self.submission = max([self.submission, *map(submissions.number_of, listed["tasks"])])
@@ -116,7 +117,7 @@ class DiskQueue(Presence):
             self.interest |= news.added
         for kind, found in listed.items():
             self._seen.setdefault(kind, set()).update(found)
-        return [*events, *self._silent()]
+        return events
 
     def _unseen(self, kind: str, listed: Iterable[str]) -> set[str]:
         """The names in a folder that were not there before."""
@@ -172,10 +173,10 @@ class DiskQueue(Presence):
             events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
         return events
 
-    def _silent(self) -> Iterator[Event]:
+    def _silent(self, ended: set[str]) -> Iterator[Event]:
         """What the beats say of attempts whose owner can't be seen."""
         for name, claim in list(self._strange.items()):
-            if name in self._seen["ends"]:
+            if name in ended:
                 del self._strange[name]
                 self._contacts.pop(name, None)
                 continue
