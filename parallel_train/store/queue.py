@@ -240,7 +240,7 @@ class DiskQueue(Presence):
     def excuse(self, tasks: Mapping[str, int]) -> Requested:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         wanted = Request(0, "excuse", tasks, by=self.owner.worker, at=now)
-        return Requested(requests.ask(self.folder, wanted))
+        return Requested(requests.record(self.folder, wanted))
 
     def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
         path = str(self.folder / "ends" / f"{claim.task}.{claim.attempt}")

@@ -64,7 +64,7 @@ def test_a_worker_says_who_it_is_and_what_it_works_on(folder, clock):
 
 def test_a_queue_that_can_not_be_written_is_said(folder, clock):
     (folder / "workers").rename(folder / "away")
-    with pytest.raises(UsageError, match="can't write to the queue folder .*: No such file"):
+    with pytest.raises(UsageError, match=r"can't write to the queue folder .*: No such file"):
         worker(folder, clock)
 
 
