@@ -52,7 +52,7 @@ def end_data(end: End) -> dict[str, Any]:
 
 
 def outcome_of(data: Data) -> Outcome:
-    ((kind, value),) = data.items()
+    ((kind, value),) = dict(data).items()
     match kind:
         case "exited":
             return Exited(value)

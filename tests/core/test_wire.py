@@ -97,7 +97,7 @@ def test_what_a_newer_version_added_is_passed_over():
     assert wire.task_of({"name": "a", "command": [], "colour": 1}) == Task("a", ())
 
 
-@pytest.mark.parametrize("outcome", [{}, {"exploded": 1}, {"exited": 0, "lost": "killed"}])
+@pytest.mark.parametrize("outcome", [{}, {"exploded": 1}, {"exited": 0, "lost": "killed"}, 3, [], None])
 def test_an_outcome_that_nobody_knows_is_refused(outcome):
-    with pytest.raises((KeyError, ValueError)):
+    with pytest.raises((KeyError, TypeError, ValueError)):
         wire.outcome_of(outcome)
