@@ -210,11 +210,13 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
     s.pool.release(key)
-    if line is None or end.attempt >= line.next_attempt or line.attempts[end.attempt - 1].end is not None:
+    # By its number, not its place: the records of earlier attempts may be gone.
+    claimed = next((a for a in line.attempts if a.number == end.attempt), None) if line is not None else None
+    if line is None or claimed is None or claimed.end is not None:
         return ()
-    attempt = replace(line.attempts[end.attempt - 1], end=end, seen=event.at)
+    attempt = replace(claimed, end=end, seen=event.at)
     sick.learn(s.pool, attempt.claim, end)
-    line.attempts = (*line.attempts[: end.attempt - 1], attempt, *line.attempts[end.attempt :])
+    line.attempts = tuple(attempt if a is claimed else a for a in line.attempts)
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output
     return [end.task]

@@ -135,6 +135,16 @@ def test_what_is_told_twice_counts_once():
     assert (len(s.lines["a"].attempts), holders(s), s.mine, s.unwatched) == (1, {}, {}, {})
 
 
+def test_an_end_is_of_the_attempt_with_its_number_whatever_became_of_earlier_records():
+    """Somebody deleted them, or the disk shows them late."""
+    s = after(claimed(A, 2), ended(A, 1, 1))
+    assert s.lines["a"].state == Running(2)
+    apply(s, ended(A, 2))
+    assert s.lines["a"].state == Ended("succeeded", 2)
+    apply(s, claimed(A, 1))
+    assert [attempt.number for attempt in s.lines["a"].attempts] == [2]
+
+
 def test_records_of_unknown_tasks_are_passed_over():
     stranger = task("x")
     s = after(claimed(stranger), ended(stranger), RoundOpened(round_(stranger)))
