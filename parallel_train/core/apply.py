@@ -192,7 +192,7 @@ def _on_refused(s: Situation, event: Refused) -> Iterable[str]:
         case "behind":
             s.is_behind = True
             s.paused_until = max(s.paused_until, event.at + policy.BEHIND_PAUSE)
-        case "trouble":
+        case "trouble":  # pragma: no branch
             s.paused_until = event.at + policy.TROUBLE_PAUSE
     return [event.task]
 
@@ -210,12 +210,13 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
     s.pool.release(key)
-    open_ = next((a for a in line.attempts if a.number == end.attempt and a.end is None), None) if line else None
-    if line is None or open_ is None:
+    # By its number, not its place: the records of earlier attempts may be gone.
+    claimed = next((a for a in line.attempts if a.number == end.attempt), None) if line is not None else None
+    if line is None or claimed is None or claimed.end is not None:
         return ()
-    attempt = replace(open_, end=end, seen=event.at)
+    attempt = replace(claimed, end=end, seen=event.at)
     sick.learn(s.pool, attempt.claim, end)
-    line.attempts = tuple(attempt if a is open_ else a for a in line.attempts)
+    line.attempts = tuple(attempt if a is claimed else a for a in line.attempts)
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output
     if s.is_brief:

@@ -261,7 +261,5 @@ def _file(s: Situation, line: Line, *, add: bool) -> None:
 def _put(entries: list, entry: tuple, *, add: bool) -> None:  # type: ignore[type-arg]
     if add:
         insort(entries, entry)
-        return
-    place = bisect_left(entries, entry)
-    if place < len(entries) and entries[place] == entry:
-        del entries[place]
+    else:
+        del entries[bisect_left(entries, entry)]

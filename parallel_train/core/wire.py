@@ -55,7 +55,7 @@ def end_data(end: End) -> dict[str, Any]:
 
 
 def outcome_of(data: Data) -> Outcome:
-    ((kind, value),) = data.items()
+    ((kind, value),) = dict(data).items()
     match kind:
         case "exited":
             return Exited(value)
@@ -80,7 +80,7 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
             return {"timed_out": True}
         case NotStarted(why):
             return {"not_started": why}
-        case Lost(why):
+        case Lost(why):  # pragma: no branch
             return {"lost": why}
 
 

@@ -296,8 +296,8 @@ class LocalRunner:
         path = self._around.queue / "ends" / f"{key[0]}.{key[1]}"
         try:
             return Ended(wire.end_of(records.read_one(str(path))), time.monotonic())
-        except (OSError, records.DamagedError):
-            return None
+        except (OSError, records.DamagedError, records.NewerVersionError, KeyError, TypeError, ValueError):
+            return None  # whoever ends it as lost finds the same, and says so
 
     def _refuse(self, key: Key, text: str) -> None:
         self._events.append(Refused(*key, "trouble", time.monotonic(), text=text))

@@ -135,7 +135,6 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
                 os.unlink(os.path.join(order["project"], path))  # empty, and ours
     if not has_won:
         raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
-    order["inode"] = _inode_of_claim(order)
     return claim, log, err
 
 
@@ -274,22 +273,17 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
 
 
 def _is_claim_ours(order: Order) -> bool:
-    """Whether the claim is the file that we linked: a queue may be deleted, and made anew, while we run."""
+    """Whether the claim is the one that we linked: a queue may be deleted, and made anew, while we run.
+
+    By what it says: a new file is often given the number of the one that was deleted.
+    """
     try:
-        there = _inode_of_claim(order)
-    except FileNotFoundError:
+        there = records.read_one(_path(order, "claims", order["task"], order["attempt"]))
+    except (FileNotFoundError, records.NewerVersionError):
         return False
-    return there == order["inode"] or 0 in (there, order["inode"])
-
-
-def _inode_of_claim(order: Order) -> int:
-    """0 where it can't be seen now. Raises FileNotFoundError."""
-    try:
-        return os.lstat(_path(order, "claims", order["task"], order["attempt"])).st_ino
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return 0
+    except (OSError, records.DamagedError):
+        return True  # can't be seen now, or never again
+    return isinstance(there, dict) and bool(there.get("cookie") == order["cookie"])
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:

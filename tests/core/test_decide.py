@@ -31,6 +31,7 @@ from parallel_train.core.events import (
 )
 from parallel_train.core.facts import Owner
 from parallel_train.core.situation import Situation, Wishes, begin, load
+from parallel_train.core.state import Running
 from tests.support.builders import (
     WORKER,
     Lost,
@@ -198,6 +199,16 @@ def test_a_back_off_is_waited_out_and_keeps_its_place_in_the_order():
     assert launches(s, due) == {"first": ("gpu-0",)}
 
 
+def test_whose_back_off_is_over_stands_among_those_that_are_ready():
+    tasks = [task(f"t{n}", number=n, retries=1) for n in range(5)]
+    again = [tasks[1], tasks[3]]
+    s = situation(*tasks, slots=pool(5), events=[[claimed(t), ended(t, 1, 1)] for t in again])
+    assert list(launches(s, 0.0)) == ["t0", "t2", "t4"]
+    assert list(launches(s, 1e9)) == ["t0", "t1", "t2", "t3", "t4"]
+    s = situation(*tasks, slots=pool(5), events=[[claimed(t), ended(t, 1, 1)] for t in tasks])
+    assert list(launches(s, 1e9)) == ["t0", "t1", "t2", "t3", "t4"]
+
+
 @pytest.mark.parametrize("failures", [1, 2, 3, 8, 100])
 def test_the_back_off_doubles_with_jitter_up_to_a_limit(failures):
     whole = min(policy.BACKOFF_FIRST * 2 ** (failures - 1), policy.BACKOFF_MOST)
@@ -235,6 +246,15 @@ def test_a_dead_owner_is_ended_as_lost(why):
 def test_a_dead_owner_is_reclaimed_even_by_a_worker_that_is_told_to_leave():
     s = situation(A, events=[*running(A), Interrupted(1, 130, 0.0), Vanished("a", 1)])
     assert decide(s, 0.0) == [Reclaim(claim(A), "killed")]
+
+
+def test_an_attempt_that_another_has_followed_is_not_reclaimed():
+    """It has an end, which is read a moment later than the claim that followed it."""
+    s = situation(A, events=[*running(A), Vanished("a", 1), claimed(A, 2, owner=STRANGER), Watched("a", 2)])
+    assert decide(s, 0.0) == []
+    apply(s, ended(A, 1, 1))
+    assert s.vanished == {}
+    assert s.lines["a"].state == Running(2)
 
 
 def test_an_old_view_is_mended_before_anything_is_started():

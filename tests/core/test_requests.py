@@ -207,6 +207,20 @@ def test_a_retry_of_what_was_not_run_retries_the_need_that_failed():
     assert found.freed == {"beside"}
 
 
+def test_a_need_that_several_hang_on_is_retried_once():
+    s = situation(NEED, MID, LAST, BESIDE, events=ran(NEED, 1, 1))
+    found = asking.retry(s, ["last", "beside", "need", "need"], "x")
+    assert set(found.rounds) == {"need"}
+    assert (found.due, found.freed) == ({"last", "mid", "beside"}, set())
+
+
+def test_a_request_to_retry_changes_nothing_by_itself():
+    """Its rounds are records of their own."""
+    s = situation(A, B, events=[ran(A, 1, 1), asked("retry", a=2), asked("add", 2, b=1)])
+    assert s.heard == 2
+    assert (s.lines["a"].state, s.lines["b"].state) == (Ended("failed", 1), Ready())
+
+
 def test_a_retry_runs_a_cancelled_task_after_all():
     s = situation(A, events=[asked("cancel", a=1)])
     found = asking.retry(s, ["a"], "x")
@@ -229,8 +243,11 @@ def test_who_is_cancelled_and_who_goes_without():
     s = situation(NEED, MID, LAST, BESIDE, events=[claimed(NEED)])
     assert asking.to_cancel(s, ["need", "mid"]) == {"need": 1, "mid": 1}
     assert asking.aborted_by(s, ["need"]) == ["mid", "beside", "last"]
-    done = situation(A, events=ran(A))
+    done = situation(A, AFTER_A, events=[*ran(A), *ran(AFTER_A)])
     assert asking.to_cancel(done, ["a"]) == {}
+    assert asking.aborted_by(done, ["a"]) == []
+    both = task("both", needs="need mid")
+    assert asking.aborted_by(situation(NEED, MID, both), ["need"]) == ["mid", "both"]
 
 
 # ---- canaries, failures ----

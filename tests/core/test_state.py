@@ -153,6 +153,24 @@ def test_a_new_round_begins_to_count_again():
     assert state(*lost, *again) == Ready()
 
 
+@pytest.mark.parametrize(
+    ("events", "has_succeeded", "claims"),
+    [
+        ([], False, 0),
+        ([claimed(OUT)], False, 1),
+        ([ran(OUT, 1, NotStarted("paused")), ran(OUT, 2, 1)], False, 2),
+        ([ran(OUT, output="there")], True, 1),
+        # also where it would have to run again to be true now
+        ([ran(OUT, output="there"), found(OUT, "missing")], True, 1),
+        ([ran(OUT, output="there"), RoundOpened(round_(OUT))], False, 0),
+        ([ran(OUT, output="there"), RoundOpened(round_(OUT)), claimed(OUT, 2, round=2)], False, 1),
+    ],
+)
+def test_what_the_newest_round_has_come_to(events, has_succeeded, claims):
+    line = situation(OUT, events=events).lines["a"]
+    assert (line.has_succeeded, line.attempts_of_round) == (has_succeeded, claims)
+
+
 # ---- needs ----
 
 NEED = task("need")

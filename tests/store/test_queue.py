@@ -105,6 +105,20 @@ def test_a_damaged_round_is_never_won(folder):
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("data", [{"task": "b", "attempt": 1, "number": 2}, {"task": "a"}, {}, [1]])
+def test_a_whole_record_that_is_not_what_its_name_says_is_damage(folder, data):
+    """As after a copy by hand: nothing is learnt of another task, and the name stays taken."""
+    publish(folder, "rounds", "a.2", data)
+    publish(folder, "ends", "a.1", data)
+    publish(folder, "claims", "a.1", data)
+    one = worker(folder)
+    events = one.changes(0.0)
+    assert sum(isinstance(event, Warned) for event in events) == 3
+    assert [type(event) for event in events if not isinstance(event, Warned)] == [RoundOpened, Claimed, Ended]
+    assert one.open_round(ROUND) == RoundOpened(Round("a", 2, "", "asked for", aside=True), ours=False)
+    assert one.end_as_lost(CLAIM, Lost("killed")) == Ended(End("a", 1, Lost("damaged")))
+
+
 @pytest.mark.parametrize("kind", ["claims", "ends", "rounds"])
 def test_an_empty_file_of_a_records_name_is_damage(folder, kind):
     (folder / kind / "a.1").touch()
@@ -121,8 +135,14 @@ def test_a_record_of_a_newer_version_stops_with_a_sentence(folder, monkeypatch):
     monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
     fill(folder)
     monkeypatch.undo()
-    with pytest.raises(UsageError, match="newer parallel-train"):
-        worker(folder).changes(0.0)
+    one = worker(folder)
+    for deed in (
+        lambda: one.changes(0.0),
+        lambda: one.open_round(ROUND),
+        lambda: one.end_as_lost(CLAIM, Lost("killed")),
+    ):
+        with pytest.raises(UsageError, match="newer parallel-train"):
+            deed()
 
 
 def test_temporary_and_foreign_files_are_passed_over(folder):

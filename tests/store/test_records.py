@@ -189,3 +189,13 @@ def test_exists_means_any_record_of_this_name(tmp_path):
     assert not records.exists(str(tmp_path / "r"))
     (tmp_path / "r").symlink_to("nowhere")
     assert records.exists(str(tmp_path / "r"))
+
+
+def test_what_is_no_file_is_no_record(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")  # nobody writes: to read it must not wait
+    for name in ("folder", "pipe"):
+        with pytest.raises(records.DamagedError, match="it is no file"):
+            records.read(str(tmp_path / name))
+        assert not records.is_whole(str(tmp_path / name))
+    assert not records.is_whole(str(tmp_path / "absent"))
