@@ -149,7 +149,7 @@ def _tell(descriptor: int, message: dict[str, Any]) -> None:
 def main() -> None:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.path.append(package)
-    from parallel_train.procs import process, shim, watch  # noqa: F401, PLC0415  loaded before the first fork
+    from parallel_train.procs import fence, process, shim, watch  # noqa: F401, PLC0415  loaded before the first fork
 
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -158,6 +158,8 @@ def main() -> None:
     os.setsid()
     process.become_subreaper()
     process.this_machine()
+    fence.place()
+    fence.tidy()
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     gc.disable()

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any, Callable, Dict
 
-from parallel_train.procs import aside, child, locks, outputs, process, watch
+from parallel_train.procs import aside, child, fence, locks, outputs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.store import records
 
@@ -74,10 +74,12 @@ def _take_slots(order: Order) -> list[int]:
             raise RefusedError("busy", locks.queue_of_holder(name), (name,))
         held.append(descriptor)
     order["cookie"] = _cookie(order)
+    order["group"] = fence.path(order["cookie"])
     for descriptor in held:
         before = locks.holder(descriptor)
         if before.get("boot") == process.boot_id():
             process.kill_carriers(str(before.get("cookie")))
+            fence.sweep(before.get("group"), str(before.get("cookie")))
         locks.sign(descriptor, _holder(order))
     return held
 
@@ -97,6 +99,7 @@ def _holder(order: Order) -> dict[str, Any]:
         "pid": os.getpid(),
         "boot": process.boot_id(),
         "cookie": order["cookie"],
+        "group": order["group"],
     }
 
 
@@ -120,6 +123,7 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         "log": log_path,
         "err": err_path,
         "cookie": order["cookie"],
+        "group": order["group"],
         "made_with": order["made_with"],
         "lease": order["lease"],
         "at": _now(),
@@ -191,6 +195,7 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
         watched = watch.Watch(pid, order, held, beat)
         watched.wait()
         end.update(watched.outcome())
+    fence.end(order["group"])
     beat.stop()
     end.update(
         seconds=time.monotonic() - began,

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Any
 
-from parallel_train.procs import locks, process
+from parallel_train.procs import fence, locks, process
 from parallel_train.procs.beat import Beat
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
@@ -25,6 +25,7 @@ class Watch:
     def __init__(self, pid: int, order: dict[str, Any], held: list[int], beat: Beat) -> None:
         self.pid = pid
         self.grace = float(order["grace"])  # seconds between INT, TERM and KILL
+        self.group = str(order["group"])
         self.held = held
         self.beat = beat
         self.is_halted = False
@@ -132,6 +133,7 @@ class Watch:
             pass  # gone, or a setuid program that only root may signal: we wait on
         if number == signal.SIGKILL:
             self._signal_tree(number)
+            fence.kill(self.group)
 
     def _reap(self) -> bool:
         """Reap whatever has ended; whether children are left."""
@@ -156,6 +158,7 @@ class Watch:
         while self._reap():
             if time.monotonic() >= until or signal.SIGQUIT in signal.sigpending():
                 _signal_all(process.descendants(os.getpid()), signal.SIGKILL)
+                fence.kill(self.group)
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
 
 

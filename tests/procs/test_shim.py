@@ -510,6 +510,7 @@ def watching(folder, pid=0, held=()):
         "lease": 0.3,
         "beat": 0.05,
         "shared": False,
+        "group": "",
     }
     return watch.Watch(pid, order, list(held), Beat(order, time.monotonic()))
 
