@@ -1,4 +1,8 @@
-"""Twelve shapes of task whose processes try to outlive it, ended in four ways: does anything live after the end?"""
+"""Twelve shapes of task whose processes try to outlive it, ended in five ways: does anything live after the end?
+
+The fifth, its launcher and its shim shot at once, is there only where attempts have control groups: without one
+nothing leads to a process that has left its session, its parents, its environment and its files (nameless, ghost).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parallel_train.procs import process
+from parallel_train.procs import fence, process
 from tests.faults.checker import history, survivors
 from tests.faults.frame import Piece, Plan, Verdict
 from tests.support.machine import signal_proven
@@ -21,10 +25,13 @@ SHAPES = (
     *("workers", "session", "daemon", "deaf", "closed", "stopped"),
     *("nameless", "hydra", "moved", "reaper", "ghost", "storm"),
 )
-WAYS = ("exit", "crash", "timeout", "shot")
+LAUNCHER = b"procs/launcher.py"
+HAS_GROUPS = bool(fence.place())
+SHOT = {"shot", "both"}
+WAYS = ("exit", "crash", "timeout", "shot", *(("both",) if HAS_GROUPS else ()))
 AT_ONCE = 16
 GRACE = 5.0  # seconds after the end in which everything must be gone
-WANTED = {"exit": {"exited": 0}, "crash": {"signalled": 9}, "timeout": {"timed_out": True}, "shot": {"exited": 0}}
+WANTED = {"crash": {"signalled": 9}, "timeout": {"timed_out": True}}
 
 
 def run(plan: Plan) -> Verdict:
@@ -41,6 +48,7 @@ class Crowd:
     ended: dict[tuple[str, int], float] = field(default_factory=dict)
     checked: set[tuple[str, int]] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)  # by task id
+    launchers: int = 0  # shot
     late: int = 0
     faults: list[str] = field(default_factory=list)
 
@@ -68,14 +76,16 @@ class Crowd:
                 signal_proven(pid, start, signal.SIGKILL)
 
     def _shoot(self) -> None:
-        """Kill the shims of the first attempts that wait for it."""
-        for path in self.effects.glob("*-shot-*.1.ready"):
+        """Kill the shims of the first attempts that wait for it, or their launcher and then the shim."""
+        for path in self.effects.glob("*.1.ready"):
             key = (path.name.removesuffix(".1.ready"), 1)
-            if key in self.shot:
+            if key in self.shot or self.ways[key[0]] not in SHOT:
                 continue
             self._learn_names()
             task = next(task for task, name in self.names.items() if name == key[0])
             claim = json.loads((self.project.root / QUEUE / "claims" / f"{task}.1").read_text().splitlines()[0])
+            if self.ways[key[0]] == "both":
+                self.launchers += shoot_the_launcher_of(claim["owner"]["pid"])
             if not signal_proven(claim["owner"]["pid"], claim["owner"]["start"], signal.SIGKILL):
                 self.faults.append(f"{key[0]}: its shim died by itself")
             self.shot.add(key)
@@ -90,7 +100,7 @@ class Crowd:
             self.ended[key] = time.monotonic()
             left = self.alive(key)
             self.late += len(left)
-            if left and key not in self.shot:  # of a shot one, the launcher's sweep may still be under way
+            if left and (HAS_GROUPS or key not in self.shot):  # else what bears no mark may be swept just now
                 self.faults.append(f"{key[0]}.{key[1]} ended and processes {left} lived")
 
     def _learn_names(self) -> None:
@@ -101,6 +111,17 @@ class Crowd:
 def _signed(path: Path) -> list[tuple[int, int]]:
     """(pid, start time) of the processes that signed there."""
     return [(int(pid), int(start)) for pid, start in map(str.split, path.read_text().splitlines())]
+
+
+def shoot_the_launcher_of(shim: int) -> bool:
+    """Whether it had one: another's shot may have made it an orphan."""
+    parent = dict(process.parents()).get(shim, 0)
+    start = process.start_time(parent)
+    try:
+        is_one = LAUNCHER in Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return is_one and signal_proven(parent, start, signal.SIGKILL)
 
 
 def one_crowd(piece: Piece) -> None:
@@ -123,12 +144,17 @@ def one_crowd(piece: Piece) -> None:
         piece.fault(*_wrong_ends(crowd), *survivors(piece.folder))
         piece.count(tasks=len(ways), shims_shot=len(crowd.shot), attempts=len(crowd.ended))
         processes = sum(len(_signed(path)) for path in crowd.effects.glob("*.pids"))
-        piece.count(processes=processes, seen_after_the_end_of_a_shot_one=crowd.late)
+        piece.count(processes=processes, launchers_shot=crowd.launchers, seen_after_the_end_of_a_shot_one=crowd.late)
+        left = sorted(path.name for path in Path(fence.place()).glob(fence.PREFIX + "*")) if HAS_GROUPS else []
+        piece.fault(
+            *(f"the control group {name} is left" for name in left if any(f"-{task}." in name for task in crowd.names))
+        )
 
 
 def _quick_way(shape: str, number: int) -> str:
     """Who ignores INT and TERM takes its whole grace to be timed out."""
-    return ("exit", "shot")[number] if shape in {"deaf", "stopped", "storm"} else ("timeout", "shot")[number]
+    last = "both" if HAS_GROUPS and shape in {"nameless", "ghost"} else "shot"
+    return ("exit", last)[number] if shape in {"deaf", "stopped", "storm"} else ("timeout", last)[number]
 
 
 def _task(name: str, way: str) -> dict[str, object]:
@@ -156,7 +182,7 @@ def _wrong_ends(crowd: Crowd) -> list[str]:
     for task, name in told.names.items():
         ends = [told.ends[key]["outcome"] for key in sorted(told.ends) if key[0] == task]
         way = crowd.ways[name]
-        wanted = [{"lost": "killed"}] * (way == "shot") + [WANTED[way]]
+        wanted = [{"lost": "killed"}] * (way in SHOT) + [WANTED.get(way, {"exited": 0})]
         if ends != wanted:
             found.append(f"{name}: its ends are {ends}")
     return found
