@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
 from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen
-from parallel_train.procs import locks, process, shim, watch
+from parallel_train.procs import launcher, locks, process, shim, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.procs.runner import stop
 from parallel_train.store import queue, requests
@@ -269,10 +270,23 @@ def test_a_killed_shim_takes_its_task_and_all_orphans_with_it(made):
     claim = made.claimed()
     os.kill(claim.owner.pid, signal.SIGKILL)
     assert made.event(Vanished).why == "killed"
-    wait_until(lambda: all(is_gone(pid) for pid in left), "the launcher has swept what it left")
+    assert all(is_gone(pid) for pid in left)  # the launcher sweeps before anybody learns of it
     wait_until(lambda: not locks.is_held(device.lock), "the slot is free")
     end = made.run(made.task("true", name="next"), device)  # the slot is taken over with the dead holder's name
     assert end.outcome == Exited(0)
+
+
+def test_a_dead_shim_is_told_once_nothing_of_it_lives_or_does_not_die():
+    heard, hears = os.pipe()
+    sweeping = launcher.Launcher(socket.socket())
+    sweeping.unswept, sweeping.since = [hears], time.monotonic()
+    sweeping.go_on([4242])
+    assert sweeping.unswept == [hears]
+    sweeping.since -= launcher.PATIENCE
+    sweeping.go_on([4242])
+    with os.fdopen(heard) as file:  # to its end: the other side is closed
+        assert "process 4242, left by a task" in file.read()
+    assert sweeping.unswept == []
 
 
 def test_a_task_dies_with_its_shim_also_where_nobody_is_left_to_sweep(made):
