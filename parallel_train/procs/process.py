@@ -118,6 +118,13 @@ def send(descriptor: int, number: int) -> None:
         _libc.syscall(424, descriptor, number, None, 0)
 
 
+def described(pid: int) -> str:
+    """Such as "4242 (python, state D)"."""
+    text = _read(f"/proc/{pid}/stat")
+    name, state = text[text.find("(") + 1 : text.rfind(")")], text[text.rfind(")") + 2 :][:1]
+    return f"{pid} ({name}, state {state})"
+
+
 def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 

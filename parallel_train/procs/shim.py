@@ -53,7 +53,7 @@ def main(order: Order, report: Report) -> None:
     report({"claimed": claim})
     beat = Beat(order, order["sent"])
     beat.start()
-    end = _run(order, (held, log, err), beat)
+    end = _run(order, (held, log, err), beat, report)
     is_ours = _say_end(order, end, report)
     for descriptor in held:
         with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
@@ -168,7 +168,7 @@ def _new_file(path: str) -> int:
 # ---- with the claim ----
 
 
-def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[str, Any]:
+def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Report) -> dict[str, Any]:
     """Look again, put an old output aside, run the command; the end as a record."""
     held, log, err = files
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
@@ -192,7 +192,7 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
         end.update({"outcome": {"not_started": text}} if error.errno in child.PASSING else {"outcome": {"exited": 126}})
         end["note"] = text
     else:
-        watched = watch.Watch(pid, order, held, beat)
+        watched = watch.Watch(pid, order, held, beat, say=lambda text: report({"trouble": text}))
         watched.wait()
         end.update(watched.outcome())
     fence.end(order["group"])

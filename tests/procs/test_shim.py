@@ -20,6 +20,7 @@ from parallel_train.procs import launcher, locks, process, shim, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.procs.runner import stop
 from parallel_train.store import queue, requests
+from tests.faults import ptrace
 from tests.support.machine import is_gone, lives, machine
 from tests.support.wait import wait_until
 
@@ -213,6 +214,31 @@ def test_a_task_that_obeys_at_its_time_limit_has_timed_out_all_the_same(made):
     assert end.outcome == TimedOut()
 
 
+@pytest.mark.parametrize("which", ["the task", "its child"])
+def test_what_does_not_die_keeps_its_slot_and_no_other_and_is_named(made, which):
+    """Like one that waits for a disk or a driver; here it is kept by whoever traces it."""
+    code = "import subprocess, time\nchild = subprocess.Popen(['sleep', '600']).pid\n"
+    code += "open('pids.tmp', 'w').write(f'{os.getpid()} {child}')\nos.rename('pids.tmp', 'pids')\ntime.sleep(600)"
+    device = made.device()
+    made.start(made.python("import os\n" + code), device)
+    pid = pids(made)[which == "its child"]
+    try:
+        ptrace.seize(pid)
+    except OSError as error:
+        pytest.skip(f"no process can be traced here: {error}")
+    made.claimed()
+    made.runner.stop("task", 1, kill=True)
+    warned = made.warned(f"process {pid} ")
+    assert "does not die" in warned
+    assert locks.is_held(device.lock)
+    assert not (made.folder / "ends" / "task.1").exists()
+    assert made.run(made.task("true", name="other")).outcome == Exited(0)
+    os.waitpid(pid, 0x40000000)  # __WALL: now it may go
+    end = made.ended()
+    assert (end.outcome, end.stopped) == (Signalled(signal.SIGKILL), "worker")
+    wait_until(lambda: not locks.is_held(device.lock), "the slot is free")
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_stop_at_the_very_first_instant_is_kept(made, kill):
     for n in range(8):
@@ -278,7 +304,8 @@ def test_a_killed_shim_takes_its_task_and_all_orphans_with_it(made):
 
 def test_a_dead_shim_is_told_once_nothing_of_it_lives_or_does_not_die():
     heard, hears = os.pipe()
-    sweeping = launcher.Launcher(socket.socket())
+    with socket.socket() as nobody:
+        sweeping = launcher.Launcher(nobody)
     sweeping.unswept, sweeping.since = [hears], time.monotonic()
     sweeping.go_on([4242])
     assert sweeping.unswept == [hears]
@@ -525,8 +552,9 @@ def watching(folder, pid=0, held=()):
         "beat": 0.05,
         "shared": False,
         "group": "",
+        "log": "logs/task",
     }
-    return watch.Watch(pid, order, list(held), Beat(order, time.monotonic()))
+    return watch.Watch(pid, order, list(held), Beat(order, time.monotonic()), say=print)
 
 
 def test_requests_that_cannot_be_read_stop_nothing(made):
