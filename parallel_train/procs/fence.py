@@ -143,6 +143,10 @@ def end(group: str, patience: float = PATIENCE) -> bool:
     return True
 
 
+def members(group: object) -> list[int]:
+    return [int(pid) for pid in _read(os.path.join(str(group), "cgroup.procs")).split()]
+
+
 def sweep(group: object, cookie: str) -> bool:
     """The same for the group that the records name for the dead attempt with that cookie."""
     if not isinstance(group, str) or not _is_named(group, cookie):

@@ -72,16 +72,26 @@ def _take_slots(order: Order) -> list[int]:
         descriptor = locks.take(name)
         if descriptor is None:
             raise RefusedError("busy", locks.queue_of_holder(name), (name,))
+        _sweep_former_holder(name, descriptor)
         held.append(descriptor)
     order["cookie"] = _cookie(order)
     order["group"] = fence.path(order["cookie"])
     for descriptor in held:
-        before = locks.holder(descriptor)
-        if before.get("boot") == process.boot_id():
-            process.kill_carriers(str(before.get("cookie")))
-            fence.sweep(before.get("group"), str(before.get("cookie")))
         locks.sign(descriptor, _holder(order))
     return held
+
+
+def _sweep_former_holder(name: str, descriptor: int) -> None:
+    """End what a killed shim left that had the slot. It keeps it where that does not die."""
+    before = locks.holder(descriptor)
+    if before.get("boot") != process.boot_id():
+        return
+    cookie, group = str(before.get("cookie")), before.get("group")
+    process.kill_carriers(cookie)
+    if not fence.sweep(group, cookie) or process.carriers(cookie):
+        left = [process.described(pid) for pid in {*process.carriers(cookie), *fence.members(group)}]
+        text = "{} that does not die: process {}".format(before.get("queue"), ", ".join(left))
+        raise RefusedError("busy", text, (name,))
 
 
 def _cookie(order: Order) -> str:

@@ -212,16 +212,64 @@ def test_a_folder_elsewhere_is_not_touched(tmp_path):
     assert folder.exists()
 
 
+@pytest.fixture
+def freeze():
+    """Makes a process deaf even to SIGKILL, as one is that waits for a disk; until `thaw`, or the end of the test."""
+    freezer = Path("/sys/fs/cgroup/freezer", f"test-{uuid.uuid4()}")
+    try:
+        freezer.mkdir()
+    except OSError:
+        pytest.skip("no freezer (cgroup v1) of our own")
+
+    def freeze(pid):
+        (freezer / "tasks").write_text(str(pid))
+        (freezer / "freezer.state").write_text("FROZEN")
+        wait_until(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n", "it is frozen")
+        return thaw
+
+    def thaw():
+        (freezer / "freezer.state").write_text("THAWED")
+
+    yield freeze
+    thaw()
+    wait_until(lambda: (freezer / "tasks").read_text() == "", "what was frozen has ended")
+    freezer.rmdir()
+
+
 @groups
-def test_what_does_not_die_is_not_waited_for_forever(cookie, monkeypatch):
+def test_what_does_not_die_is_not_waited_for_forever(cookie, freeze):
     group = fence.path(cookie)
     pid = sleeper_in(group)
-    monkeypatch.setattr(fence, "kill", lambda _: None)
+    thaw = freeze(pid)
     assert not fence.end(group, patience=0.01)
     assert lives(pid)
-    monkeypatch.undo()
+    thaw()
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
     assert fence.end(group)
-    os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("by", ["group", "environment"])
+def test_a_slot_is_not_free_while_what_its_dead_holder_left_does_not_die(made, cookie, freeze, by):
+    if by == "group" and not fence.place():
+        pytest.skip(fence.obstacle())
+    group = fence.path(cookie) if by == "group" else ""
+    pid = fence.fork(group)
+    if pid == 0:
+        os.execve("/bin/sleep", ["sleep", "600"], {"PARALLEL_TRAIN_COOKIE": "" if group else cookie})
+    wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "it sleeps")
+    thaw = freeze(pid)
+    device, other = made.device(), made.device()
+    held = locks.take(device.lock)
+    locks.sign(held, {"boot": process.boot_id(), "cookie": cookie, "group": group, "queue": "/some/queue"})
+    os.close(held)
+    made.start(made.task("true"), device)
+    refused = made.refused()
+    assert (refused.why, refused.slots) == ("busy", (device.lock,))
+    assert f"/some/queue that does not die: process {pid} (sleep, state D)" in refused.text
+    assert made.run(made.task("true", name="other"), other).outcome == Exited(0)
+    thaw()
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert made.run(made.task("true"), device).outcome == Exited(0)
 
 
 @groups
