@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -345,6 +346,19 @@ def test_whoever_takes_the_slot_of_a_killed_shim_sweeps_what_it_left(made):
         for child in (orphan, decoy):
             child.kill()
             child.wait()
+
+
+def test_after_a_reboot_nobody_is_waited_for_and_nobody_is_signalled(made):
+    """Its pid and start time may be another's by now, and its cookie can't be anybody's."""
+    made.start(made.task("sleep", "600"))
+    claim = made.claimed()
+    before = replace(claim, task="before", owner=replace(claim.owner, boot="an earlier one"))
+    made.runner.watch(before)
+    assert made.event(Vanished, "before").why == "rebooted"
+    assert not stop(before)
+    made.runner.sweep(before)
+    assert stop(claim)
+    assert made.ended().outcome == Signalled(signal.SIGINT)  # untouched until then
 
 
 def test_attempts_outlive_the_scheduler(made):
