@@ -14,7 +14,7 @@ from parallel_train.commands.plan import interpreter
 from parallel_train.core.machine import Disk, Driver
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs import cores, limits, locks, logout, mounts, process
+from parallel_train.procs import cores, fence, limits, locks, logout, mounts, process
 from parallel_train.procs.cards import Known
 from parallel_train.procs.driver import NvmlProvider, SmiProvider, has_nvidia_card
 from parallel_train.procs.gpus import Host, NoDriverError, NoneFreeError, ProviderError, choose
@@ -54,6 +54,7 @@ def examine(project: Path, gpus: str, python: str | None) -> Iterator[say.Findin
     yield from _limits(slots)
     yield say.kernel(f"{platform.system()} {platform.release()}", _trouble(check_kernel))
     yield say.locks(locks.place(), _trouble(_check_locks))
+    yield say.strays(fence.obstacle())
     yield say.logout(logout.kills_at_logout())
 
 

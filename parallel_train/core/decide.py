@@ -11,7 +11,8 @@ from parallel_train.core.facts import Claim, Lost, LostBy
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
 
-STOP, KILL = 2, 3  # what the second and third Ctrl-C ask for; the first starts nothing more
+# What the second and the later Ctrl-C ask for; the first starts nothing more, the last one waits for nothing.
+STOP, KILL, LEAVE = 2, 3, 4
 
 
 def decide(s: Situation, now: float) -> list[Decision]:
@@ -134,7 +135,7 @@ def _wait(line: Line) -> float:
 
 def _leave(s: Situation) -> list[Decision]:
     """Leave once nothing is left to do here; `decide` has found nothing else."""
-    if s.mine and is_holding_back(s):
+    if s.mine and is_holding_back(s) and s.stopping < LEAVE:
         return []
     if s.stopping:
         return [Leave(s.exit_code)]

@@ -136,7 +136,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A person or the system asks this worker to leave: 1 drains, 2 stops its attempts, 3 kills them."""
+    """A person or the system asks this worker to leave: 1 drains, 2 stops its attempts, 3 kills them,
+    4 does not wait for those that do not die.
+    """
 
     level: int
     exit_code: int

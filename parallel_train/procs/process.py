@@ -118,6 +118,13 @@ def send(descriptor: int, number: int) -> None:
         _libc.syscall(424, descriptor, number, None, 0)
 
 
+def described(pid: int) -> str:
+    """Such as "4242 (python, state D)"."""
+    text = _read(f"/proc/{pid}/stat")
+    name, state = text[text.find("(") + 1 : text.rfind(")")], text[text.rfind(")") + 2 :][:1]
+    return f"{pid} ({name}, state {state})"
+
+
 def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
@@ -166,13 +173,24 @@ def _carries(pid: int, cookie: str) -> bool:
         return False
 
 
+def carriers(cookie: str) -> list[int]:
+    """The living processes that carry `cookie` in their environment."""
+    return [pid for pid in all_pids() if _carries(pid, cookie) and start_time(pid)]
+
+
 def kill_carriers(cookie: str) -> int:
-    """SIGKILL every process that carries `cookie` in its environment, until none is left; how many there were."""
+    """SIGKILL every process that carries `cookie` in its environment, until none is left; how many there were.
+
+    One that does not die is given half a second.
+    """
     killed: set[tuple[int, int]] = set()
+    delay = 0.002
     for _ in range(100):
-        found = [pid for pid in all_pids() if _carries(pid, cookie) and start_time(pid)]
-        if not found:
+        found = carriers(cookie)
+        if not found or delay > 0.5:
             break
+        has_bred = not killed.issuperset((pid, start_time(pid)) for pid in found)
+        delay = 0.002 if has_bred else 2 * delay
         for pid in found:
             try:
                 descriptor = open_pidfd(pid)
@@ -182,5 +200,5 @@ def kill_carriers(cookie: str) -> int:
                 killed.add((pid, start_time(pid)))
                 send(descriptor, signal.SIGKILL)
             os.close(descriptor)
-        time.sleep(0.002)  # a killed process keeps its entry until it is reaped
+        time.sleep(delay)  # a killed process keeps its entry until it is reaped
     return len(killed)

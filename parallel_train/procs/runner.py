@@ -21,7 +21,7 @@ from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, V
 from parallel_train.core.facts import Claim, LostBy, Owner
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs import launcher, locks, order, process
+from parallel_train.procs import fence, launcher, locks, order, process
 from parallel_train.procs.signals import Signals
 from parallel_train.store import records
 
@@ -78,6 +78,7 @@ def sweep(claim: Claim) -> None:
     """Kill what a dead owner left running."""
     if claim.cookie and claim.owner.boot == process.boot_id():
         process.kill_carriers(claim.cookie)
+        fence.sweep(claim.group, claim.cookie)
 
 
 def check_kernel() -> None:

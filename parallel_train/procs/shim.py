@@ -13,7 +13,7 @@ import stat
 import time
 from typing import Any, Callable, Dict
 
-from parallel_train.procs import aside, child, locks, outputs, process, watch
+from parallel_train.procs import aside, child, fence, locks, outputs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.store import records
 
@@ -54,7 +54,7 @@ def main(order: Order, report: Report) -> None:
     report({"claimed": claim})
     beat = Beat(order, order["sent"])
     beat.start()
-    end = _run(order, (held, log, err), beat)
+    end = _run(order, (held, log, err), beat, report)
     is_ours = _say_end(order, end, report)
     for descriptor in held:
         with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
@@ -73,14 +73,26 @@ def _take_slots(order: Order) -> list[int]:
         descriptor = locks.take(name)
         if descriptor is None:
             raise RefusedError("busy", locks.queue_of_holder(name), (name,))
+        _sweep_former_holder(name, descriptor)
         held.append(descriptor)
     order["cookie"] = _cookie(order)
+    order["group"] = fence.path(order["cookie"])
     for descriptor in held:
-        before = locks.holder(descriptor)
-        if before.get("boot") == process.boot_id():
-            process.kill_carriers(str(before.get("cookie")))
         locks.sign(descriptor, _holder(order))
     return held
+
+
+def _sweep_former_holder(name: str, descriptor: int) -> None:
+    """End what a killed shim left that had the slot. It keeps it where that does not die."""
+    before = locks.holder(descriptor)
+    if before.get("boot") != process.boot_id():
+        return
+    cookie, group = str(before.get("cookie")), before.get("group")
+    process.kill_carriers(cookie)
+    if not fence.sweep(group, cookie) or process.carriers(cookie):
+        left = [process.described(pid) for pid in {*process.carriers(cookie), *fence.members(group)}]
+        text = "{} that does not die: process {}".format(before.get("queue"), ", ".join(left))
+        raise RefusedError("busy", text, (name,))
 
 
 def _cookie(order: Order) -> str:
@@ -98,6 +110,7 @@ def _holder(order: Order) -> dict[str, Any]:
         "pid": os.getpid(),
         "boot": process.boot_id(),
         "cookie": order["cookie"],
+        "group": order["group"],
     }
 
 
@@ -121,6 +134,7 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         "log": log_path,
         "err": err_path,
         "cookie": order["cookie"],
+        "group": order["group"],
         "made_with": order["made_with"],
         "lease": order["lease"],
         "at": _now(),
@@ -164,7 +178,7 @@ def _new_file(path: str) -> int:
 # ---- with the claim ----
 
 
-def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[str, Any]:
+def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Report) -> dict[str, Any]:
     """Look again, put an old output aside, run the command; the end as a record."""
     held, log, err = files
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
@@ -188,9 +202,10 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
         end.update({"outcome": {"not_started": text}} if error.errno in child.PASSING else {"outcome": {"exited": 126}})
         end["note"] = text
     else:
-        watched = watch.Watch(pid, order, held, beat)
+        watched = watch.Watch(pid, order, held, beat, say=lambda text: report({"trouble": text}))
         watched.wait()
         end.update(watched.outcome())
+    fence.end(order["group"])
     beat.stop()
     end.update(
         seconds=time.monotonic() - began,

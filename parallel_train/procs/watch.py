@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, Callable
 
-from parallel_train.procs import locks, process
+from parallel_train.procs import fence, locks, process
 from parallel_train.procs.beat import Beat
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
+STUBBORN = 6  # times the grace, after KILL: what has not died by then is named
 TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -22,9 +23,14 @@ LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 class Watch:
     """One running command, from its start until nothing of it is left."""
 
-    def __init__(self, pid: int, order: dict[str, Any], held: list[int], beat: Beat) -> None:
+    def __init__(
+        self, pid: int, order: dict[str, Any], held: list[int], beat: Beat, *, say: Callable[[str], None]
+    ) -> None:
         self.pid = pid
+        self.say = say
+        self.log = str(order["log"])
         self.grace = float(order["grace"])  # seconds between INT, TERM and KILL
+        self.group = str(order["group"])
         self.held = held
         self.beat = beat
         self.is_halted = False
@@ -37,6 +43,7 @@ class Watch:
         self.status: int | None = None
         self.usage: Any = None
         self.swept = 0
+        self.killed = 0.0  # when what is left was first killed
 
     def wait(self) -> None:
         self._on_time(time.monotonic())  # we may have been stopped since it was started
@@ -102,6 +109,7 @@ class Watch:
                 self._climb()
         elif self.deadline is not None and now >= self.deadline:
             self._stop("timeout")
+        self._name_what_lives(now)
 
     def _on_beat(self, found: str) -> None:
         """Halt while nobody can know that we live, and go on when the disk answers; give up what is another's."""
@@ -131,6 +139,8 @@ class Watch:
         self.next_rung = time.monotonic() + self.grace
         if number == signal.SIGKILL:
             self._signal_tree(number)
+            fence.kill(self.group)
+            self.killed = self.killed or time.monotonic()
         else:
             self._signal_group(number)
 
@@ -163,9 +173,22 @@ class Watch:
         _signal_all(left, signal.SIGTERM)
         until = time.monotonic() + min(SWEEP_GRACE, self.grace)
         while self._reap():
-            if time.monotonic() >= until or signal.SIGQUIT in signal.sigpending():
+            now = time.monotonic()
+            if now >= until or signal.SIGQUIT in signal.sigpending():
                 _signal_all(process.descendants(os.getpid()), signal.SIGKILL)
+                fence.kill(self.group)
+                self.killed = self.killed or now
+            self._name_what_lives(now)
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+
+    def _name_what_lives(self, now: float) -> None:
+        """Say it once where KILL does not help: all else goes on, and this attempt keeps its slot."""
+        if not self.killed or now < self.killed + STUBBORN * self.grace:
+            return
+        self.killed = float("inf")
+        for pid in process.descendants(os.getpid()):
+            if pid != self.beat.child:
+                self.say(f"process {process.described(pid)} does not die: the slot of {self.log} stays taken")
 
 
 def _signal_all(pids: list[int], number: int) -> None:

@@ -212,6 +212,15 @@ def locks(place: str, trouble: str) -> Finding:
     return Finding("ok", "locks", f"in {place}")
 
 
+def strays(obstacle: str) -> Finding:
+    """`obstacle` as procs.fence says it: why attempts have no control groups."""
+    if not obstacle:
+        return Finding("ok", "strays", "all that a task leaves running is ended, what hides too")
+    text = f"what a task leaves running is ended, unless it hides and its supervisor is killed: {obstacle}"
+    fix = "systemd-run --user --scope -p Delegate=yes parallel-train …" if "delegated" in obstacle else ""
+    return Finding("ok", "strays", text, fix)
+
+
 def logout(trouble: str) -> Finding:
     """`trouble` as procs.logout says it, with its fix."""
     if not trouble:

@@ -273,7 +273,10 @@ def _of_this_process(event: Event, s: Situation, journal: str) -> Said | None:
             )
         case Interrupted(2):
             return Said(f"Stopping {running} (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them", "note")
-        case Interrupted():
-            return Said(f"Killing {running}", "note")
+        case Interrupted(level):
+            verb = "dies" if len(s.mine) == 1 else "die"
+            return Said(
+                f"Killing {running}" if level == 3 else f"Leaving without waiting: {running} {verb} unseen", "note"
+            )
         case _:
             return None

@@ -91,7 +91,7 @@ def notice(s: Situation, now: float) -> str:
 def _leaving(s: Situation) -> str:
     running = words.plural(len(s.mine), "task")
     if s.stopping >= KILL:
-        return f"Killing {running}"
+        return f"Killing {running}; Ctrl-C again leaves without waiting"
     if s.stopping >= STOP:
         return f"Stopping {running}; Ctrl-C again kills them"
     return f"Draining: {running} left; Ctrl-C again stops them"

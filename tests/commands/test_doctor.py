@@ -13,6 +13,7 @@ from parallel_train.commands.doctor import doctor
 
 TOPICS = [
     *("python", "torch", "driver", "gpus", "disk", "files", "processes", "memory", "cores", "kernel", "locks"),
+    "strays",
     "logout",
 ]
 CARDLESS = pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="here NVML answers")

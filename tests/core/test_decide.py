@@ -299,6 +299,13 @@ def test_a_kill_follows_a_stop():
     assert decide(s, 0.0) == [Stop("a", 1, kill=True)]
 
 
+def test_what_does_not_die_is_waited_for_until_nobody_wants_to():
+    s = situation(A, events=[*running(A), Interrupted(3, 130, 0.0), Told("a", 1, 3)])
+    assert decide(s, 1e6) == []
+    apply(s, Interrupted(4, 130, 1.0))
+    assert decide(s, 0.0) == [Leave(130)]
+
+
 def test_a_shim_that_has_claimed_nothing_yet_is_stopped_too():
     s = situation(A, events=[Launched("a", 1, ("gpu-0",), 0.0), Interrupted(2, 130, 0.0)])
     assert decide(s, 0.0) == [Stop("a", 1, kill=False)]

@@ -30,6 +30,9 @@ _REMEMBER = """
     if line.attempts and line.attempts[-1].end is None:
         _SEEN.add((line.task.id, line.attempts[-1].number))"""
 
+# Two of them break what a control group does as well: they count where there is none.
+_NO_GROUPS = ("procs/fence.py", 'return "" if obstacle() else _own("/")[0]', 'return ""')
+
 MUTANTS = (
     Mutant(
         "overwrite instead of link",
@@ -96,7 +99,7 @@ MUTANTS = (
     ),
     Mutant(
         "no subreaper",
-        (("procs/process.py", "_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)", "return"),),
+        (_NO_GROUPS, ("procs/process.py", "_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)", "return")),
         ("contain", "crashpoints"),
     ),
     Mutant(
@@ -112,6 +115,7 @@ MUTANTS = (
     Mutant(
         "slot freed when the leader exits",
         (
+            _NO_GROUPS,
             ("procs/watch.py", "\n        self._sweep()\n", "\n        LATER.append(self)\n"),
             ("procs/watch.py", "\nLADDER = (", "\nLATER: list[Any] = []\nLADDER = ("),
             (

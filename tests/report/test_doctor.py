@@ -153,6 +153,13 @@ class TestSystem:
         ]
         assert [bool(one.fix) and one.health for one in wrong] == ["wrong"] * 3
 
+    def test_strays(self):
+        assert say.strays("").fix == ""
+        found = say.strays("its control group is not delegated to it")
+        assert found.health == "ok"
+        assert found.text.endswith("is not delegated to it")
+        assert "Delegate=yes" in found.fix
+
     def test_logout(self):
         assert say.logout("").health == "ok"
         found = say.logout("this system kills: `loginctl enable-linger`")

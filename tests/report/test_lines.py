@@ -170,6 +170,7 @@ def test_an_edited_file():
         (1, "Draining: 1 task runs on; Ctrl-C again stops them"),
         (2, "Stopping 1 task (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them"),
         (3, "Killing 1 task"),
+        (4, "Leaving without waiting: 1 task dies unseen"),
     ],
 )
 def test_interrupts(level, expected):
