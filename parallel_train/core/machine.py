@@ -9,7 +9,29 @@ CardState = Literal["ok", "gone", "sick"]
 
 
 # Kinds of disks that several hosts may share, and that may hang.
-NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "pvfs2", "panfs", "wekafs", "afs"})
+NETWORK = frozenset(
+    {
+        *(
+            "nfs",
+            "nfs4",
+            "lustre",
+            "gpfs",
+            "beegfs",
+            "ceph",
+            "glusterfs",
+            "pvfs2",
+            "panfs",
+            "wekafs",
+            "afs",
+            "virtiofs",
+        ),
+        *("fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.juicefs", "fuse.mfs"),
+    }
+)
+# Those that several hosts can see and must not share: there no link is known to refuse a name that another has taken.
+_FOR_ONE_HOST = frozenset(
+    {"cifs", "smb2", "smb3", "smbfs", "9p", "drvfs", "vboxsf", "prl_fs", "vfat", "exfat", "msdos"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +95,11 @@ class Disk:
     @property
     def is_network(self) -> bool:
         return self.kind in NETWORK
+
+    @property
+    def is_for_one_host(self) -> bool:
+        is_fuse = self.kind == "fuse" or self.kind.startswith("fuse.")
+        return self.kind in _FOR_ONE_HOST or (is_fuse and not self.is_network)
 
 
 @dataclass(frozen=True, slots=True)
