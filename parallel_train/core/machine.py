@@ -110,3 +110,26 @@ class Limits:
     processes: int | None  # how many more
     memory_mib: int | None
     installed_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What two processes saw of each other through one folder. Delays are in seconds; None: longer than was waited."""
+
+    host: str = ""  # of the other process; empty where both were of this one
+    trouble: str = ""  # why it could not be found out, or was not to its end
+    has_links: bool = True
+    races: int = 0  # for a name, by link
+    both_won: int = 0
+    none_won: int = 0
+    wrong_answers: int = 0  # a link that was made and called an error
+    half_read: int = 0  # records that were there and not whole
+    both_created: int = 0  # O_EXCL: files that both were told to have made
+    rename: str = ""  # what it does otherwise than a disk must
+    by_listing: float | None = None  # until a new name is seen by listing its folder
+    by_name: float | None = None  # by asking for the name alone
+    by_anew: float | None = None  # by asking for it after opening its folder
+    by_content: float | None = None  # until a rewritten file is read as it is
+    sync: float | None = None  # for one record; None: it is refused
+    has_flock: bool = False
+    clock: float = 0.0  # how far its times are ahead of this machine's clock

@@ -243,7 +243,7 @@ def plain(findings: Sequence[Finding]) -> str:
         lines.append(head + words.clean(found.text))
         if found.fix:
             lines.append(f"{'':{len(head)}}-> {words.clean(found.fix)}")
-    return "\n".join([*lines, summary(findings)])
+    return "\n".join(lines)
 
 
 def table(findings: Sequence[Finding]) -> Table:
