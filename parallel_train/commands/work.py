@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from parallel_train.commands import plan, results, workers
+from parallel_train.commands.company import refuse_other_hosts
 from parallel_train.commands.detach import Background, Departing
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.workers import Worker
@@ -68,8 +69,9 @@ def work(
     if faults:
         raise UsageError("nothing was started:\n" + "\n".join(f"  {fault}" for fault in faults))
     check_kernel()
-    notes = [*prepared.notes, *submit()]
     situation, disk = prepared.situation, prepared.disk
+    refuse_other_hosts(disk, prepared.project)
+    notes = [*prepared.notes, *submit()]
     disk.lease = options.lease
     if situation.open:
         (prepared.project / options.log_dir).mkdir(parents=True, exist_ok=True)

@@ -53,8 +53,8 @@ def _lives(owner: Owner) -> bool | None:
     here = process.this_machine()
     if owner.machine != here["machine"]:
         return None
-    if owner.boot != here["boot"]:
-        return False
+    if owner.boot != here["boot"]:  # copied images share their machine id: one of another name may be another machine
+        return False if owner.host == here["host"] else None
     if owner.pidns != here["pidns"]:
         return None
     descriptor = process.open_proven(owner.pid, owner.start)

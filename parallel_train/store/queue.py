@@ -27,7 +27,7 @@ from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records, requests, submissions
-from parallel_train.store.presence import Presence, names
+from parallel_train.store.presence import Presence, Stranger, beat_of, names
 
 Value = TypeVar("Value")
 
@@ -84,6 +84,13 @@ class DiskQueue(Presence):
     _requests: dict[int, Request] = field(default_factory=dict)
     _seen: dict[str, set[str]] = field(default_factory=dict)
 
+    def strangers(self) -> dict[str, Stranger]:
+        """And the owners of attempts without an end."""
+        found = super(DiskQueue, self).strangers()  # named: with slots the class is another than the one written here
+        for name, claim in self._strange.items():
+            found[name] = Stranger(claim.owner, claim.lease, beat_of(self.folder / "beats" / name))
+        return found
+
     # ---- what happened ----
 
     def has_company(self) -> bool:
@@ -100,6 +107,7 @@ class DiskQueue(Presence):
         """
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
         listed = {kind: set(names(self.folder / kind)) for kind in ("ends", "claims", "rounds", "requests", "tasks")}
+        listed["claims"] |= listed["ends"]  # a cache may list an end before its claim
         asked = self._asked_since(listed["requests"])
         news = self._news(listed["tasks"], [told.request for told in asked if isinstance(told, Requested)])
         fresh = {kind: self._fresh(kind, listed[kind], news.added) for kind in ("rounds", "claims", "ends")}
@@ -110,7 +118,7 @@ class DiskQueue(Presence):
         events += self._records(fresh, listed["ends"], now)
         if news.joined:
             events.append(Joined(news.joined))
-        events += self._silent(listed["ends"])
+        events += self._silent(listed["ends"])  # the last that may raise
         self._requests.update({r.number: r for r in requests_})
         self.request = max([self.request, *self._requests])
         self.submission = max([self.submission, *map(submissions.number_of, listed["tasks"])])
@@ -165,12 +173,13 @@ class DiskQueue(Presence):
         events: list[Event] = []
         for name in _in_order(fresh["rounds"]):
             events += self._told("rounds", name, lambda data: RoundOpened(wire.round_of(data)))
-        claimed = fresh["claims"] | self._seen.get("claims", set())
-        for name in _in_order(fresh["claims"] | fresh["ends"]):
-            if name in fresh["claims"]:
+        for name in _in_order(fresh["claims"]):
+            try:
                 events += self._told("claims", name, self._over if name in ended else self._claimed)
-            elif name not in claimed:  # an end whose claim a power loss took: the number stays taken
-                events += self._damaged("claims", name)
+            except FileNotFoundError:
+                if name not in ended:
+                    raise
+                events += self._damaged("claims", name)  # which a power loss took: the number stays taken
         for name in _in_order(fresh["ends"]):
             events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
         return events

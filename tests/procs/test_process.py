@@ -178,6 +178,7 @@ def test_an_owner_lives_or_not_or_can_not_be_seen():
     assert is_alive(other(pidns="another")) is None
     assert is_alive(other(machine="another")) is None
     assert is_alive(other(machine="another", boot="another")) is None
+    assert is_alive(other(host="another", boot="another")) is None  # a copied image: the same machine id
 
 
 def test_a_child_dies_with_its_parent():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -180,6 +180,18 @@ def test_after_a_trouble_nothing_is_passed_over(folder):
             one.changes(0.0)
     blocked.unlink()
     assert len(one.changes(0.0)) == 3
+    assert one.changes(0.0) == []
+
+
+def test_after_a_beat_that_can_not_be_read_nothing_is_passed_over(folder):
+    fill(folder)
+    publish(folder, "claims", "b.1", asdict(replace(CLAIM, task="b")))
+    (folder / "beats" / "b.1").mkdir()
+    one = worker(folder, alive=lambda _: None)
+    with pytest.raises(OSError, match="directory"):
+        one.changes(0.0)
+    (folder / "beats" / "b.1").rmdir()
+    assert [type(e) for e in one.changes(0.0)] == [RoundOpened, Claimed, Claimed, Ended]
     assert one.changes(0.0) == []
 
 

@@ -10,6 +10,7 @@ import resource
 import signal
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +182,31 @@ def test_a_link_that_was_not_made_is_an_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", refuses)
     with pytest.raises(OSError, match="no"):
+        records.publish(str(tmp_path / "r"), [{}])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_bytes_are_handed_to_the_disk_before_they_have_a_name(tmp_path, monkeypatch, durable):
+    """A network disk takes them when the file is closed: another host must not find the name without them."""
+    link, still_open = os.link, []
+
+    def looks(source, target):
+        still_open.extend(fd for fd in Path("/proc/self/fd").iterdir() if os.path.realpath(fd) == source)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", looks)
+    assert records.publish(str(tmp_path / "r"), [{}], durable=durable)
+    assert still_open == []
+
+
+@pytest.mark.parametrize("failure", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_disk_without_hard_links_is_told_as_that(tmp_path, monkeypatch, failure):
+    def refuses(source, target):
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr(os, "link", refuses)
+    with pytest.raises(OSError, match="makes no hard links"):
         records.publish(str(tmp_path / "r"), [{}])
     assert list(tmp_path.iterdir()) == []
 
