@@ -128,8 +128,9 @@ def test_on_a_network_disk_it_looks_often_since_a_suspended_machine_stops_its_ti
 
 def test_a_beating_child_that_is_killed_is_replaced(tmp_path):
     with machine(tmp_path, lease=LEASE, is_shared=lambda: True) as made:
-        made.start(made.task("sleep", "600"))
+        made.start(made.task("sh", "-c", "echo > began; exec sleep 600"))
         shim = made.claimed().owner.pid
+        wait_until((made.project / "began").exists, "the task runs")  # before that it is a fork of its shim as well
         first = wait_until(lambda: beats_for(shim), "a child beats")
         os.kill(first[0], signal.SIGKILL)
         wait_until(lambda: beats_for(shim) not in ([], first), "another one does")
