@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +72,12 @@ class Host:
 
     def signal(self, number: int) -> None:
         """To everything that runs there, as a machine that is suspended, goes on, or loses its power."""
-        for pid in self.living():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue
+        told: set[int] = set()
+        while new := set(self.living()) - told:  # what was just forked by one that was not told yet, too
+            told |= new
+            for pid in new:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def suspend(self) -> None:
         self.signal(signal.SIGSTOP)
