@@ -9,7 +9,7 @@ import pytest
 from parallel_train.core import asking
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide, exit_code
-from parallel_train.core.events import Joined, Launch, Leave, Requested, RoundOpened, Stop, Submitted, Told
+from parallel_train.core.events import Joined, Launch, Leave, Requested, RoundOpened, Stop, Submitted, Told, Watched
 from parallel_train.core.explain import BehindCanary, Cancelled, Paused, reason
 from parallel_train.core.facts import Request
 from parallel_train.core.situation import Wishes, begin
@@ -279,6 +279,31 @@ def test_a_canary_that_fails_holds_the_rest_back_and_the_run_ends():
     assert s.lines["two"].state == Waiting(("one",), "canary")
     assert reason(s, "two").why == BehindCanary("one", "failed")
     assert decide(s, 0.0) == [Leave(1)]
+
+
+def test_a_canary_that_runs_elsewhere_is_waited_for():
+    theirs = claimed(KIND[0], owner=replace(claim(A).owner, worker="other"), slots=())
+    s = canary_run(theirs, Watched("one", 1), *ran(ELSE))
+    assert decide(s, 0.0) == []
+
+
+def test_what_needs_those_that_are_held_back_ends_the_run_with_them():
+    after = task("after", needs="two", number=5)
+    s = situation(*KIND, after, slots=pool(4), events=ran(KIND[0], 1, 1))
+    begin(s, replace(s.wishes, canaries={("f", 1): "one"}))
+    assert s.lines["after"].state == Waiting(("two",))
+    assert decide(s, 0.0) == [Leave(1)]
+
+
+def test_a_run_that_left_something_undone_has_not_succeeded_also_under_i():
+    s = canary_run(*ran(KIND[0], 1, 1), *ran(ELSE), ignore_failures=True)
+    assert decide(s, 0.0) == [Leave(1)]
+
+
+def test_a_paused_queue_keeps_its_worker_also_where_nothing_could_start():
+    s = canary_run(*ran(KIND[0], 1, 1), *ran(ELSE), asked("pause"))
+    assert decide(s, 0.0) == []  # somebody may retry the canary and resume
+    assert decide(situation(A, events=[*ran(A), asked("pause")]), 0.0) == [Leave(0)]
 
 
 def test_a_cancelled_canary_holds_the_rest_back_too():
