@@ -61,6 +61,7 @@ def failed(attempt=1):
         # a request of the past says nothing of a round that a person asked for since
         ([RoundOpened(round_(A, 2, "asked for")), asked("cancel", a=1)], Ready()),
         ([RoundOpened(round_(A, 2, "asked for")), asked("cancel", a=2)], Ended("cancelled")),
+        ([RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3))], Ready()),
         (
             [RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3, "changed"))],
             Ended("cancelled"),
@@ -127,6 +128,12 @@ def test_a_paused_retry_waits_for_the_person_not_for_the_time():
     s = situation(patient, events=[*ran(patient, 1, 1), asked("pause", a=1)])
     assert s.lines["a"].state == Waiting(why="paused")
     assert launched(s, now=1e9) == []
+
+
+def test_a_pause_changes_nothing_of_what_has_ended():
+    for outcome, ending in ((0, "succeeded"), (1, "failed")):
+        s = situation(A, events=[*ran(A, 1, outcome), asked("pause", a=1)])
+        assert s.lines["a"].state == Ended(ending, 1)
 
 
 def test_a_pause_of_the_queue_does_not_undo_that_of_a_task():
@@ -329,6 +336,15 @@ def test_a_failed_need_counts_as_met_under_i_and_the_exit_code_is_0():
     for event in [claimed(AFTER_A, needs={"a": 1}), ended(AFTER_A)]:
         apply(s, event)
     assert decide(s, 0.0) == [Leave(0)]
+
+
+def test_a_failure_that_is_out_of_date_is_not_met_under_i():
+    """What it needs would have to run again first, and this run does not."""
+    former = replace(A, identity="former")
+    s = situation(A, AFTER_A, events=ran(former, 1, 1))
+    begin(s, Wishes(selection=frozenset({"after"}), ignore_failures=True))
+    assert s.lines["a"].state == Ended("failed", 1, stale="changed")
+    assert s.lines["after"].state == Ended("aborted", because="a")
 
 
 def test_a_need_that_a_person_cancelled_is_not_met_under_i():
