@@ -62,6 +62,8 @@ def failed(attempt=1):
         ([RoundOpened(round_(A, 2, "asked for")), asked("cancel", a=1)], Ready()),
         ([RoundOpened(round_(A, 2, "asked for")), asked("cancel", a=2)], Ended("cancelled")),
         ([RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3))], Ready()),
+        # a success of an earlier round does not undo it
+        ([*ran(A), RoundOpened(round_(A, 2, "changed")), asked("cancel", a=2)], Ended("cancelled")),
         (
             [RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3, "changed"))],
             Ended("cancelled"),

@@ -187,6 +187,12 @@ def test_what_lies_in_an_output_is_not_ours_where_we_never_started_anything(even
     assert situation(OUT, events=events).lines["a"].is_untouched == expected
 
 
+def test_the_last_that_was_started_is_of_whichever_round():
+    line = situation(OUT, events=[ran(OUT, 1, 1), RoundOpened(round_(OUT)), *ran(OUT, 2, NotStarted("paused"))]).lines
+    assert line["a"].last_started is line["a"].attempts[0]
+    assert situation(OUT, events=ran(OUT, 1, NotStarted("paused"))).lines["a"].last_started is None
+
+
 # ---- needs ----
 
 NEED = task("need")
