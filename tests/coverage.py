@@ -47,7 +47,12 @@ PARTS = {
         files=tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "parallel_train/core").glob("*.py"))),
         bar=100.0,
         # A branch is shown by a test that names it, not by a random history; what is about speed says nothing here.
-        tests=("tests/core", "--ignore=tests/core/test_history.py", "-k", "not cost and not quick"),
+        tests=(
+            "tests/core",
+            "--ignore=tests/core/test_history.py",
+            "-k",
+            "not costs_by and not cost_little and not is_quick",
+        ),
     ),
     "disk": Part(
         files=(

@@ -76,10 +76,11 @@ class Launcher:
         """Fork a shim for `order`; send its pid with a pidfd and the pipe on which it reports."""
         from parallel_train.procs import process  # noqa: PLC0415  its path is known only at run time
 
-        heard, hears = os.pipe()
         reply: dict[str, Any] = {"task": order["task"], "attempt": order["attempt"]}
+        pipe: tuple[int, ...] = ()
         descriptors = []
         try:
+            pipe = heard, hears = os.pipe()
             pid = os.fork()
             if pid == 0:
                 self.become_shim(order, hears, heard)
@@ -94,7 +95,7 @@ class Launcher:
             self.connection.sendmsg([LENGTH.pack(len(data)) + data], handed)
         except OSError:
             pass  # the scheduler is gone: the next read says so
-        for descriptor in {*descriptors, heard, hears} - set(self.shims.values()):
+        for descriptor in {*descriptors, *pipe} - set(self.shims.values()):
             os.close(descriptor)
 
     def become_shim(self, order: dict[str, Any], hears: int, heard: int) -> None:

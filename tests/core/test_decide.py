@@ -169,6 +169,20 @@ def test_at_once_limits_all_kinds_together():
     assert list(launches(s)) == ["c"]  # -j is per worker
 
 
+@pytest.mark.parametrize(("at_once", "expected"), [(0, "ab01"), (4, "ab01"), (3, "ab0"), (2, "ab"), (1, "a")])
+def test_what_wants_no_gpu_counts_like_the_rest(at_once, expected):
+    cpus = [task(str(n), number=n + 8, gpus=0) for n in range(2)]
+    s = situation(A, B, *cpus, slots=pool(2, 2), wishes=Wishes(at_once=at_once))
+    assert "".join(launches(s)) == expected
+    s = situation(*cpus, slots=pool(2, 2), wishes=Wishes(at_once=at_once))
+    assert "".join(launches(s)) == "01"[: at_once or 2]
+
+
+def test_what_can_not_fit_here_keeps_nobody_waiting():
+    wide = task("wide", number=0, gpus=2)
+    assert launches(situation(wide, A, slots=pool(1))) == {"a": ("gpu-0",)}
+
+
 def test_a_slot_that_was_held_is_left_alone_for_a_while():
     s = situation(
         A, slots=pool(1), events=[Launched("a", 1, ("gpu-0",), 0.0), Refused("a", 1, "busy", 10.0, ("gpu-0",))]
@@ -197,6 +211,29 @@ def test_a_back_off_is_waited_out_and_keeps_its_place_in_the_order():
     assert launches(s, 100.0) == {"a": ("gpu-0",)}
     assert wake_at(s, 100.0) == due
     assert launches(s, due) == {"first": ("gpu-0",)}
+
+
+def test_a_back_off_ends_on_the_kind_of_slot_that_the_task_wants():
+    on_cpu, on_gpu = task("on-cpu", gpus=0, retries=1), task("on-gpu", retries=1)
+    events = [claimed(on_cpu, slots=("cpu-0",)), ended(on_cpu, 1, 1), *ran(on_gpu, 1, 1)]
+    s = situation(on_cpu, on_gpu, slots=pool(1, 1), events=events)
+    assert decide(s, 0.0) == []  # nobody leaves while something comes due
+    assert launches(s, 1e9) == {"on-gpu": ("gpu-0",), "on-cpu": ("cpu-0",)}
+
+
+def test_the_next_look_is_at_the_earliest_of_what_comes_due():
+    patient = task("p", number=9, retries=1)
+    s = situation(A, B, patient, events=[claimed(patient), replace(ended(patient, 1, 1), at=100.0)])
+    due = 100.0 + policy.backoff("p", 1)
+    assert wake_at(s, 100.0) == due
+    for event in (Launched("a", 1, ("gpu-0",), 100.0), Refused("a", 1, "busy", 100.0, ("gpu-0",))):
+        apply(s, event)
+    assert wake_at(s, 100.0) == min(due, 100.0 + policy.SLOT_PROBE)
+    for event in (Launched("b", 1, ("gpu-1",), 100.0), Refused("b", 1, "trouble", 100.0)):
+        apply(s, event)
+    assert wake_at(s, 100.0) == min(due, 100.0 + policy.SLOT_PROBE)
+    assert wake_at(s, 103.0) == 100.0 + policy.TROUBLE_PAUSE
+    assert wake_at(s, 100.0 + policy.TROUBLE_PAUSE) is None  # now is not later
 
 
 def test_whose_back_off_is_over_stands_among_those_that_are_ready():
@@ -241,6 +278,41 @@ def test_a_dead_owner_is_ended_as_lost(why):
     assert decide(s, 0.0) == [Reclaim(claim(A, owner=STRANGER), why)]
     apply(s, ended(A, 1, Lost("killed")))
     assert launches(s) == {"a": ("gpu-0",)}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"), [(Lost("expired"), True), (Lost("killed"), False), (Lost("rebooted"), False), (1, False)]
+)
+def test_only_after_an_owner_that_may_live_the_next_attempt_waits(outcome, expected):
+    patient = replace(A, retries=1)
+    s = situation(patient, events=ran(patient, 1, outcome))
+    assert [d.is_takeover for d in decide(s, 1e9)] == [expected]
+    assert [d.is_takeover for d in decide(situation(A), 0.0)] == [False]
+
+
+def test_nobody_leaves_before_all_is_done_that_he_should_do():
+    s = situation(A, B, events=[*ran(B), *running(A, owner=STRANGER), Vanished("a", 1)])
+    begin(s, Wishes(WORKER, frozenset({"b"})))
+    assert decide(s, 0.0) == [Reclaim(claim(A, owner=STRANGER), "killed")]
+    apply(s, ended(A, 1, Lost("killed")))
+    assert decide(s, 0.0) == [Leave(0)]
+
+
+@pytest.mark.parametrize(("gpus", "slot"), [(1, "gpu-0"), (0, "cpu-0")])
+def test_a_slot_that_somebody_else_holds_is_waited_for(gpus, slot):
+    mine = task("mine", gpus=gpus)
+    s = situation(mine, A, slots=pool(1, 1), events=running(A, owner=STRANGER, slots=(slot,)))
+    begin(s, Wishes(WORKER, frozenset({"mine"})))
+    assert decide(s, 0.0) == []
+    apply(s, ended(A))
+    assert launches(s) == {"mine": (slot,)}
+
+
+def test_nobody_stays_for_an_orphan_that_he_was_not_asked_for():
+    s = situation(A, B, events=[*ran(B), Claimed(claim(A, owner=STRANGER), orphan=True), Watched("a", 1)])
+    begin(s, Wishes(WORKER, frozenset({"b"})))
+    assert list(s.mine) == [("a", 1)]
+    assert decide(s, 0.0) == [Leave(0)]
 
 
 def test_a_dead_owner_is_reclaimed_even_by_a_worker_that_is_told_to_leave():

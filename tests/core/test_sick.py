@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide
 from parallel_train.core.events import Launch, Leave, PutSlotAside, Requested, SlotPutAside
@@ -103,3 +105,12 @@ def test_they_have_succeeded_where_they_succeed_elsewhere():
     run(s, TASKS[0], "1", 0, attempt=2)
     assert s.lines["t0"].state == Ended("succeeded", 2)
     assert s.pool.slots["gpu-0"].is_sick
+
+
+@pytest.mark.parametrize(("times", "expected"), [(4, Ready()), (5, Ended("failed", 5))])
+def test_nothing_is_excused_for_ever(times, expected):
+    s = situation(TASKS[0])
+    for attempt in range(1, times + 1):
+        run(s, TASKS[0], "0", 1, attempt=attempt)
+        apply(s, Requested(Request(attempt, "excuse", {"t0": attempt})))
+    assert s.lines["t0"].state == expected
