@@ -82,6 +82,7 @@ def order(made):
         "slots": [],
         "gpus": [],
         "cookie": "c",
+        "group": "",
         "made_with": {},
         "lease": 300.0,
         "output": None,
@@ -137,7 +138,7 @@ def test_an_old_output_that_can_not_be_put_aside_stays_and_nothing_is_started(ma
 
 def test_after_a_takeover_an_attempt_that_is_ended_while_it_waits_starts_nothing(tmp_path):
     with machine(tmp_path, lease=1.2) as made:
-        made.start(made.task("touch", "ran"), is_takeover=True)
+        made.start(made.task("touch", "ran"), wait=60.0)
         claim = made.claimed()
         made.queue().end_as_lost(claim, Lost("expired"))
         said(made, "ended by somebody else")
