@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -176,4 +177,9 @@ def test_who_is_dead_is_no_stranger(tmp_path):
 def beats_for(shim):
     """The children of a shim that beat for it: forks of it, so of the same command."""
     children = [pid for pid, parent in process.parents() if parent == shim]
-    return [pid for pid in children if b"launcher.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in children:
+        with suppress(OSError):  # it has ended since
+            if b"launcher.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
