@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant(
         "no start time in the pid check",
         (("procs/process.py", "is_it = start_time(pid) == start", "is_it = True"),),
-        ("crashpoints",),
+        ("reuse",),
     ),
     Mutant("stealing by mtime", (), ("workers",), "until several hosts steal from each other at all"),
     Mutant(
