@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults import ptrace
-from tests.faults.crash_scenario import GOOD_SHIM
+from tests.faults.crash_scenario import GOOD_SHIM, SLOW_SHIM
 from tests.faults.frame import ROOT, Piece, Plan, Verdict
 from tests.faults.tracer import Call
 
@@ -110,7 +110,7 @@ def nested(piece: Piece, calls: Sequence[Call]) -> None:
 def two_kills(piece: Piece, calls: Sequence[Call]) -> str:
     """Not every call of a first run comes again in one that recovers: such a life has one kill only."""
     first = piece.chance.choice([call for call in calls if call.role in {"scheduler", GOOD_SHIM}])
-    second = piece.chance.choice([call for call in calls if call.role in {"scheduler", "launcher", "shim1"}])
+    second = piece.chance.choice([call for call in calls if call.role in {"scheduler", "launcher", SLOW_SHIM}])
     return f"{at(first, 'KILL' if first.role == 'scheduler' else 'ALL')} {at(second, 'KILL')}"
 
 

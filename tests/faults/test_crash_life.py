@@ -12,9 +12,9 @@ from tests.faults.crashpoints import lives
 pytestmark = pytest.mark.skipif(not ptrace.is_possible(), reason="needs Linux on x86-64")
 
 FOUND = {
-    "shim1:close:.parallel-train/claims/.tmp-*:1 EIO": "the shim died of a claim that stood",
-    "shim3:newfstatat:.parallel-train/claims/7950a38a3c5f5559.1:2 EIO": "the shim died of a claim that it had made",
-    "shim5:newfstatat:output:1 EIO": "the task was charged with it",
+    "shim-slow327.1:close:.parallel-train/claims/.tmp-*:1 EIO": "the shim died of a claim that stood",
+    "shim-again263.1:newfstatat:.parallel-train/claims/7950a38a3c5f5559.1:2 EIO": "the shim died of a claim that it had made",
+    "shim-good.1:newfstatat:output:1 EIO": "the task was charged with it",
 }
 
 
