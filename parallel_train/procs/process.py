@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import time
@@ -82,7 +83,20 @@ def this_process(worker: str) -> dict[str, object]:
 
 
 def open_pidfd(pid: int) -> int:
-    """A descriptor that becomes readable when `pid` ends. Raises ProcessLookupError."""
+    """A descriptor that becomes readable when `pid` ends.
+
+    Raises ProcessLookupError, also where the number has come to a thread of some process: the kernel then says
+    that there is no such process (since Linux 6.15) or that the number is none.
+    """
+    try:
+        return _pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
+        raise
+
+
+def _pidfd_open(pid: int) -> int:
     opener = getattr(os, "pidfd_open", None)
     if opener is not None:
         return int(opener(pid))

@@ -126,8 +126,11 @@ class Canceller(Meanwhile):
         if not self.pid:
             self.until = self.limit()
             self.pid = begun(self.life.project, "cancel", GOOD)
-        is_over = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return is_over is None and time.monotonic() < self.until
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return time.monotonic() < self.until
+        told = history(self.life.project.root / QUEUE)
+        self.life.is_unclaimed = not any(told.names[task] == GOOD for task, _ in told.claims)
+        return False
 
     def after(self, trace: Trace) -> None:
         code, self.life.cancelled = trace.ended[self.pid]

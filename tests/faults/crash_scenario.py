@@ -25,7 +25,7 @@ from tests.support.sweep import FAST_PYTHON, PROGRAMS, QUEUE, Project
 
 # The numbers make names whose back-off is short: its jitter hangs on the output's path.
 SLOW, GOOD, AGAIN = "slow327", "good", "again263"
-GOOD_SHIM = "shim2"
+GOOD_SHIM, SLOW_SHIM = f"shim-{GOOD}.1", f"shim-{SLOW}.1"
 TOO_SLOW = 2  # attempts of the slow task in a round
 ONE_SLOT, TWO_SLOTS = ("--gpus", "fake:1"), ("--gpus", "fake:2")
 _LEAVE = str(Path(__file__).parent / "programs" / "leave.py")

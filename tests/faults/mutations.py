@@ -12,7 +12,6 @@ class Mutant:
     name: str
     patches: tuple[Patch, ...]
     campaigns: tuple[str, ...]
-    pending: str = ""  # why there is no patch yet
 
 
 _CLAIM_OF_THE_SCHEDULER = """
@@ -65,9 +64,24 @@ MUTANTS = (
     Mutant(
         "no start time in the pid check",
         (("procs/process.py", "is_it = start_time(pid) == start", "is_it = True"),),
-        ("crashpoints",),
+        ("reuse",),
     ),
-    Mutant("stealing by mtime", (), ("workers",), "until several hosts steal from each other at all"),
+    Mutant(
+        "stealing by mtime",
+        (
+            (
+                "store/presence.py",
+                "        return found\n",
+                """        with suppress(OSError):
+            age = time.time() - (self.folder / "beats" / name).stat().st_mtime
+            found.moved = (found.read or 0.0) - age
+        return found
+""",
+            ),
+            ("store/presence.py", "from dataclasses", "from contextlib import suppress\nfrom dataclasses"),
+        ),
+        ("workers",),
+    ),
     Mutant(
         "done means that the folder exists",
         (

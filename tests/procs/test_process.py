@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -104,6 +105,20 @@ def test_a_pid_that_came_round_again_is_another_process():
         second.wait()
     assert wrong == 0
     assert came_round > 10  # others fork meanwhile
+
+
+def test_a_number_that_came_to_a_thread_is_no_process():
+    is_enough = threading.Event()
+    thread = threading.Thread(target=is_enough.wait)
+    thread.start()
+    try:
+        assert process.start_time(thread.native_id) > 0
+        assert process.open_proven(thread.native_id, process.start_time(thread.native_id)) is None
+        owner = {**process.this_process("w"), "pid": thread.native_id}
+        assert is_alive(wire.owner_of(owner)) is False
+    finally:
+        is_enough.set()
+        thread.join()
 
 
 def test_a_signal_to_what_is_gone_does_no_harm(sleeper):
