@@ -29,6 +29,9 @@ _CLAIM_OF_THE_SCHEDULER = """
 _REMEMBER = """
     if line.attempts and line.attempts[-1].end is None:
         _SEEN.add((line.task.id, line.attempts[-1].number))"""
+_SILENT_BY_MTIME = (
+    "time.time() - max(p.stat().st_mtime for p in self.folder.glob(f'[cb][le]a*/{name}'))"  # its claim and its beat
+)
 
 # Two of them break what a control group does as well: they count where there is none.
 _NO_GROUPS = ("procs/fence.py", 'return "" if obstacle() else _own("/")[0]', 'return ""')
@@ -67,7 +70,11 @@ MUTANTS = (
         (("procs/process.py", "is_it = start_time(pid) == start", "is_it = True"),),
         ("crashpoints",),
     ),
-    Mutant("stealing by mtime", (), ("workers",), "until several hosts steal from each other at all"),
+    Mutant(
+        "stealing by mtime",
+        (("store/queue.py", "if found.has_expired:", f"if {_SILENT_BY_MTIME} > claim.lease:"),),
+        ("workers",),
+    ),
     Mutant(
         "done means that the folder exists",
         (
