@@ -44,11 +44,16 @@ class Seen:
     moved: float  # when it was last heard: not earlier
     beat: str | None = None
     ended: float = float("inf")  # not later
+    lost: str = ""  # why, where its end says that it is
 
     @property
     def silence(self) -> float:
         """Seconds before its end: at most."""
         return self.ended - self.moved
+
+    def was_stolen(self, lease: float) -> bool:
+        """Whether it was taken over before a lease of silence was over, whatever had happened to it."""
+        return self.lost == "expired" and self.silence < lease
 
 
 @dataclass
@@ -60,8 +65,8 @@ class Lookout:
     def look(self) -> None:
         before, self.looked = self.looked, clock()
         for key in _names(self.queue / "claims") - self.attempts.keys():
-            first = (self.queue / "claims" / f"{key[0]}.{key[1]}").read_text().splitlines()[0]
-            self.attempts[key] = Seen(json.loads(first)["owner"], before, before)
+            claim = _first_line(self.queue / "claims" / f"{key[0]}.{key[1]}")
+            self.attempts[key] = Seen(claim["owner"], before, before)
         for key, seen in self.living():
             beat = _beat(self.queue / "beats" / f"{key[0]}.{key[1]}")
             if beat != seen.beat:
@@ -69,7 +74,8 @@ class Lookout:
         ends = _names(self.queue / "ends")
         for key, seen in self.living():
             if key in ends:
-                seen.ended = clock()
+                end = _first_line(self.queue / "ends" / f"{key[0]}.{key[1]}")
+                seen.ended, seen.lost = clock(), end["outcome"].get("lost", "")
 
     def living(self) -> list[tuple[Key, Seen]]:
         return [(key, seen) for key, seen in self.attempts.items() if seen.ended == float("inf")]
@@ -79,6 +85,11 @@ def _names(folder: Path) -> set[Key]:
     names = os.listdir(folder) if folder.is_dir() else ()  # noqa: PTH208  names, as text
     split = (name.rpartition(".") for name in names if not name.startswith("."))
     return {(task, int(number)) for task, _, number in split}
+
+
+def _first_line(path: Path) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(path.read_text().splitlines()[0])
+    return line
 
 
 def _beat(path: Path) -> str | None:
@@ -105,10 +116,9 @@ class Judge:
     most_late: float = 0.0  # seconds after they came back
 
     def on_ends(self) -> None:
-        for key, end in self.told.ends.items():
-            why = end["outcome"].get("lost")
-            if why is not None:
-                self._on_lost(key, why)
+        for key in self.told.ends:
+            if self.seen[key].lost:
+                self._on_lost(key, self.seen[key])
             elif any(strike.deed == "kill" for strike in self._strikes_on(key)):
                 self.struck.add(key)  # it was shot while its end was on its way
 
@@ -124,15 +134,15 @@ class Judge:
             else:
                 self.faults.append(f"{name}.{attempt} wrote to its output after a later attempt had begun to")
 
-    def _on_lost(self, key: Key, why: str) -> None:
+    def _on_lost(self, key: Key, seen: Seen) -> None:
         name = f"{self.told.names.get(key[0], key[0])}.{key[1]}"
         strikes = self._strikes_on(key)
         self.struck.add(key)
-        if why != "expired" and not any(strike.deed == "kill" for strike in strikes):
-            self.faults.append(f"{name} is lost ({why}), and nobody killed it")
-        if why == "expired" and self.seen[key].silence < self.lease:
-            self.faults.append(f"{name} was taken over after {self.seen[key].silence:.2f} s of silence at most")
-        self.starved += why == "expired" and not strikes
+        if seen.lost != "expired" and not any(strike.deed == "kill" for strike in strikes):
+            self.faults.append(f"{name} is lost ({seen.lost}), and nobody killed it")
+        if seen.was_stolen(self.lease):
+            self.faults.append(f"{name} was taken over after {seen.silence:.2f} s of silence at most")
+        self.starved += seen.lost == "expired" and not strikes
 
     def _strikes_on(self, key: Key) -> list[Strike]:
         """Those that may have met this attempt while it lived."""

@@ -19,7 +19,10 @@ def judge(why: str, silence: float, *strikes: Strike, lines: str = "") -> Judge:
     """Attempt 1 of `a`, on the boot "x", was claimed at 10 and lost at 13 after so much silence."""
     told = History({"A": "a"})
     told.ends = {A1: {"outcome": {"lost": why}}, A2: {"outcome": {"exited": 0}}}
-    seen = {A1: Seen({"boot": "x"}, 10.0, 13.0 - silence, ended=13.0), A2: Seen({"boot": "y"}, 13.5, 13.5, ended=20.0)}
+    seen = {
+        A1: Seen({"boot": "x"}, 10.0, 13.0 - silence, ended=13.0, lost=why),
+        A2: Seen({"boot": "y"}, 13.5, 13.5, ended=20.0),
+    }
     made = Judge(told, seen, strikes, lease=2.0)
     made.on_ends()
     made.on_output("a", lines)
@@ -101,3 +104,4 @@ def test_silence_is_counted_from_the_last_beat_that_moved(tmp_path: Path):
     records.publish(str(tmp_path / "ends" / "A.1"), [{"outcome": {"lost": "expired"}}])
     wait_until(lambda: lookout.look() or not lookout.living(), "its end is seen")
     assert seen.silence == seen.ended - before > 0
+    assert (seen.was_stolen(0.0), seen.was_stolen(60.0)) == (False, True)

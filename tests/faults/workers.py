@@ -15,7 +15,8 @@ as the shim which has to stop it: what it still writes then, while a later attem
 how late it came is told. It is a fault where it came in any other way, or a second after the host came back.
 
 Not tried: to stop a shim and its child, and to let their task run on. Nothing is left then that could halt it; its end
-would not count, but it would write.
+would not count, but it would write. And a stopped process has a clock that goes on: a virtual machine that was
+suspended without knowing it learns only from its next beat that time has passed.
 """
 
 from __future__ import annotations
@@ -114,18 +115,19 @@ class Fleet:
 
     def is_joined(self, host: StandingHost) -> bool:
         """Whether its scheduler is one of the workers."""
-        pid = host.scheduler_pid()
+        pids = set()
         for path in self.project.queue("workers"):
             with suppress(FileNotFoundError, ValueError, IndexError):
                 owner = json.loads(path.read_text().splitlines()[0])["owner"]
-                if owner["boot"] == host.boot and host.pid_here(owner["pid"]) == pid is not None:
-                    return True
-        return False
+                pids |= {owner["pid"]} if owner["boot"] == host.boot else set()
+        pid = host.scheduler_pid() if pids else None
+        return pid is not None and any(host.pid_here(inner) == pid for inner in pids)
 
-    def tick(self) -> None:
-        """Look, and end what trouble is over."""
-        if clock() - self.lookout.looked > PAUSE:
-            self.lookout.look()
+    def tick(self) -> bool:
+        """Look, and end what trouble is over; False where that was done just before."""
+        if clock() - self.lookout.looked < PAUSE:
+            return False
+        self.lookout.look()
         for host in self.hosts:
             when, end = self.later.get(host.name, (float("inf"), None))
             if end is not None and clock() >= when:
@@ -134,10 +136,14 @@ class Fleet:
                 self.away.discard(host.name)
             elif end is None:
                 host.nudge()
+        return True
 
     def until(self, fact: Callable[[], object], what: str) -> None:
         def look() -> object:
-            self.tick()
+            if not self.tick():
+                return None
+            stolen = [key for key, seen in self.lookout.attempts.items() if seen.was_stolen(LEASE)]
+            assert not stolen, f"taken over before a lease of silence was over: {stolen}"
             return fact()
 
         wait_until(look, f"{what}", seconds=PATIENCE)
@@ -292,7 +298,8 @@ def judge(fleet: Fleet, codes: dict[str, int]) -> None:
     piece.count(tasks=len(codes), kills=done["kill"], pauses=done["pause"])
     piece.count(hosts_struck=sum(strike.what == "host" for strike in fleet.strikes))
     piece.count(attempts_lost=sum(lost.values()), taken_over=lost["expired"], starved=found.starved, reruns=reruns)
-    piece.count(late_writes=found.late_writes, most_late_ms=round(1000 * found.most_late))
+    given_up = fleet.project.said.count("ended by somebody else: its result")
+    piece.count(given_up=given_up, late_writes=found.late_writes, most_late_ms=round(1000 * found.most_late, 1))
 
 
 def _complaints(fleet: Fleet) -> Iterator[str]:
