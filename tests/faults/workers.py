@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -108,6 +109,7 @@ class Fleet:
     killed: set[int] = field(default_factory=set)  # by their pids there
     later: dict[str, tuple[float, Callable[[], None]]] = field(default_factory=dict)  # what ends the trouble of a host
     away: set[str] = field(default_factory=set)  # hosts on which no scheduler works now
+    joined: list[subprocess.Popen[str]] = field(default_factory=list)  # schedulers that were seen among the workers
 
     def begin(self, host: StandingHost) -> None:
         host.boot_up()
@@ -115,13 +117,17 @@ class Fleet:
 
     def is_joined(self, host: StandingHost) -> bool:
         """Whether its scheduler is one of the workers."""
+        if host.scheduler in self.joined:
+            return True
         pids = set()
         for path in self.project.queue("workers"):
             with suppress(FileNotFoundError, ValueError, IndexError):
                 owner = json.loads(path.read_text().splitlines()[0])["owner"]
                 pids |= {owner["pid"]} if owner["boot"] == host.boot else set()
         pid = host.scheduler_pid() if pids else None
-        return pid is not None and any(host.pid_here(inner) == pid for inner in pids)
+        if pid is not None and host.scheduler is not None and any(host.pid_here(inner) == pid for inner in pids):
+            self.joined.append(host.scheduler)
+        return host.scheduler in self.joined
 
     def tick(self) -> bool:
         """Look, and end what trouble is over; False where that was done just before."""
