@@ -209,13 +209,14 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
         s.not_started = 0
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
-    s.pool.release(key)
+    was_here = s.pool.release(key)
     # By its number, not its place: the records of earlier attempts may be gone.
     claimed = next((a for a in line.attempts if a.number == end.attempt), None) if line is not None else None
     if line is None or claimed is None or claimed.end is not None:
         return ()
     attempt = replace(claimed, end=end, seen=event.at)
-    sick.learn(s.pool, attempt.claim, end)
+    if was_here:  # another host's slots may have the same names
+        sick.learn(s.pool, attempt.claim, end)
     line.attempts = tuple(attempt if a is claimed else a for a in line.attempts)
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output

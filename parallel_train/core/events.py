@@ -155,6 +155,7 @@ class Warned:
     """Something that a person should know and that changes nothing."""
 
     text: str
+    task: str = ""  # whom it is about, where that is one task
 
 
 Event: TypeAlias = (

@@ -68,10 +68,12 @@ class Pool:
             if slot is not None:
                 slot.holder = holder
 
-    def release(self, holder: Attempted) -> None:
-        for slot in (*self.slots.values(), *self.extra.values()):
-            if slot.holder == holder:
-                slot.holder = None
+    def release(self, holder: Attempted) -> bool:
+        """Whether it held any."""
+        held = [slot for slot in (*self.slots.values(), *self.extra.values()) if slot.holder == holder]
+        for slot in held:
+            slot.holder = None
+        return bool(held)
 
     def avoid(self, names: Iterable[str], until: float) -> None:
         for name in names:

@@ -280,7 +280,7 @@ class LocalRunner:
                 shim.is_over = True
                 self._events.append(Refused(*shim.key, why, now, tuple(slots), text))
             case {"trouble": str(text)}:
-                self._events.append(Warned(text))
+                self._events.append(Warned(text, shim.key[0]))
 
     def _died(self, shim: _Shim) -> Event:
         """A shim is gone without a last word."""

@@ -71,8 +71,8 @@ class Narrator:
                 return _put_aside(slot, tasks, s)
             case Silent():
                 return _silent(event, s)
-            case Warned(text):
-                return self._warn(text)
+            case Warned(text, task):
+                return self._warn(f"{words.name(s.lines[task].task)}: {text}" if task in s.lines else text)
             case _:
                 return _of_this_process(event, s, self.journal)
 

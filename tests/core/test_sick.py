@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from parallel_train.core.apply import apply
@@ -61,6 +63,15 @@ def test_an_attempt_that_was_told_to_stop_says_nothing():
     s = after((0, "0", 1), (1, "1", 0), (2, "0", 1))
     run(s, TASKS[3], "0", 1, stopped="cancel")
     assert aside(s) == {}
+
+
+def test_what_happens_on_another_host_says_nothing_of_the_slots_here():
+    s = after((0, "0", 1), (1, "1", 0), (2, "0", 1))
+    apply(s, replace(claimed(TASKS[3], gpus="0"), is_here=False))
+    apply(s, ended(TASKS[3], outcome=1, seconds=1.0))
+    assert aside(s) == {}
+    run(s, TASKS[4], "0", 1)
+    assert aside(s) == {"gpu-0": {"t0", "t2", "t4"}}
 
 
 def put_aside():

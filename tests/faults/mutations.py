@@ -28,6 +28,9 @@ _CLAIM_OF_THE_SCHEDULER = """
 _REMEMBER = """
     if line.attempts and line.attempts[-1].end is None:
         _SEEN.add((line.task.id, line.attempts[-1].number))"""
+_SILENT_BY_MTIME = (
+    "time.time() - max(p.stat().st_mtime for p in self.folder.glob(f'[cb][le]a*/{name}'))"  # its claim and its beat
+)
 
 # Two of them break what a control group does as well: they count where there is none.
 _NO_GROUPS = ("procs/fence.py", 'return "" if obstacle() else _own("/")[0]', 'return ""')
@@ -68,18 +71,7 @@ MUTANTS = (
     ),
     Mutant(
         "stealing by mtime",
-        (
-            (
-                "store/presence.py",
-                "        return found\n",
-                """        with suppress(OSError):
-            age = time.time() - (self.folder / "beats" / name).stat().st_mtime
-            found.moved = (found.read or 0.0) - age
-        return found
-""",
-            ),
-            ("store/presence.py", "from dataclasses", "from contextlib import suppress\nfrom dataclasses"),
-        ),
+        (("store/queue.py", "if found.has_expired:", f"if {_SILENT_BY_MTIME} > claim.lease:"),),
         ("workers",),
     ),
     Mutant(

@@ -151,6 +151,13 @@ def test_rounds():
     assert told(RoundOpened(kept)) == ["Runs again: a (failed before, by another worker; its folder is kept)"]
 
 
+def test_a_trouble_of_one_task_names_it():
+    told = Told(A, B)
+    given_up = "this attempt was ended by somebody else"
+    assert told(Warned(given_up, "a"), Warned(given_up, "b")) == [f"! a: {given_up}", f"! b: {given_up}"]
+    assert told(Warned(given_up, "gone")) == [f"! {given_up}"]
+
+
 def test_hundreds_of_rounds_are_folded():
     tasks = [task(f"t{n}") for n in range(100)]
     lines = Told(*tasks)(*(RoundOpened(round_(t), ours=True) for t in tasks))
