@@ -145,7 +145,7 @@ COMPARES_CLOCKS = "procs/sharing.py"  # it tells how far a disk's clock is off
 
 @pytest.mark.parametrize("name", [m for m in MODULES if m.startswith(("store/", "procs/")) or m == "scheduler.py"])
 def test_nothing_that_acts_goes_by_the_wall_clock(name):
-    """Time-outs, leases and back-offs: somebody may set it, and hosts differ. Stamps for people are made by strftime."""
+    """Time-outs, leases and back-offs: somebody may set it, and hosts differ. Stamps are for people, and strftime's."""
     wrong = [(line, callee) for line, callee, _ in calls(name) if callee in WALL_CLOCKS]
     assert wrong == [] or name == COMPARES_CLOCKS
 
