@@ -90,6 +90,11 @@ def is_secret(variable: str) -> bool:
     return variable.upper().endswith(("TOKEN", "KEY", "SECRET", "PASSWORD"))
 
 
+def assigned(name: str, value: Json) -> str:
+    """NAME=VALUE as it may be shown."""
+    return f"{name}=***" if is_secret(name) else f"{name}={value}"
+
+
 def has_late(task: Task, name: str) -> bool:
     """Whether the value of `name` is filled into the task at launch."""
     mark = late(name)
