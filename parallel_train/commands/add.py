@@ -56,7 +56,7 @@ def _add_file(options: RunOptions, project: Path, folder: Path) -> tuple[str, tu
     if asked.tasks:
         raise UsageError(f"add takes all tasks of a file; to run {' '.join(asked.tasks)} alone: parallel-train run")
     file = plan.read_tasks(asked, options, project, folder)
-    queue.create(folder)
+    queue.create(folder, shared=options.shared_group)
     submission, before = submissions.submit(folder / "tasks", asked.source(options), file.tasks, _now())
     states = Counter(name_of(line.state) for line in look(project, submission.tasks).lines.values())
     changed = difference(before, submission) if before is not None else ""
@@ -74,7 +74,7 @@ def _add_command(
     called = f"{script_stem(command)}-{number}"
     task = Task(called, command, id=name, source=SOURCE, env=env, priority=priority, template=-1)
     preflight.check_secrets([task])
-    queue.create(folder)
+    queue.create(folder, shared=options.shared_group)
     task = replace(task, identity=identity(task, {}, ()))
     submission, _ = submissions.submit(folder / "tasks", f"{SOURCE} {name}", [task], _now())
     return words.added(submission.tasks[0], shlex.join(command)), submission.tasks, submission.number

@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -134,13 +135,15 @@ class LocalRunner:
         self._lose_launcher()
         self._selector.close()
         with suppress(OSError):  # tidiness is not worth an exit code
-            if not are_shims_left and not self._complaints.stat().st_size:
+            found = self._complaints.lstat()
+            if not are_shims_left and stat.S_ISREG(found.st_mode) and not found.st_size:
                 self._complaints.unlink()
 
     # ---- the launcher ----
 
     def _start_launcher(self) -> socket.socket:
-        with self._complaints.open("ab") as file:
+        complaints = records.open_own(str(self._complaints), os.O_WRONLY | os.O_APPEND)
+        with os.fdopen(complaints, "ab") as file:
             ours, theirs = socket.socketpair()
             with theirs:
                 self._process = subprocess.Popen(

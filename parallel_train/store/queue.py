@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from parallel_train.core import wire
@@ -27,37 +24,12 @@ from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records, requests, submissions
+from parallel_train.store.folders import KINDS, NAME, create
 from parallel_train.store.presence import Presence, Stranger, beat_of, names
 
+__all__ = ["KINDS", "NAME", "DiskQueue", "create"]
+
 Value = TypeVar("Value")
-
-NAME = ".parallel-train"
-KINDS = ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside")
-_ABOUT = """This folder is parallel-train's queue for the project above it.
-
-tasks/    the tasks that were asked for      rounds/  why a task runs again
-claims/   who runs which attempt             ends/    how each attempt ended
-requests/ what people asked for              workers/ who works here now
-beats/    signs of life, for other hosts     journal/ what was said, for people
-aside/    old outputs, moved out of the way
-
-Records are written once and never changed. Deleting this folder forgets what is done and what runs.
-"""
-
-
-def create(folder: Path) -> None:
-    """Make the queue's folders, private to the user. Raises UsageError where that can't be done."""
-    try:
-        for kind in KINDS:
-            (folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder / "README.md"
-        if not about.exists():
-            about.write_text(_ABOUT)
-        # Tells this queue from a later one in the same place, for what is put aside outside of it.
-        with suppress(FileExistsError), (folder / "id").open("x") as file:
-            file.write(os.urandom(6).hex())
-    except OSError as error:
-        raise UsageError(f"can't make the queue folder {folder}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def _read(path: Path) -> Submission:
 def _source_of(path: Path) -> str:
     """What a damaged submission's first line says; empty where that can't be read either."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=records.opener) as file:
             head = json.loads(file.readline())
     except (OSError, ValueError):
         return ""
