@@ -17,7 +17,7 @@ tasks/    the tasks that were asked for      rounds/  why a task runs again
 claims/   who runs which attempt             ends/    how each attempt ended
 requests/ what people asked for              workers/ who works here now
 beats/    signs of life, for other hosts     journal/ what was said, for people
-aside/    old outputs, moved out of the way
+aside/    old outputs, moved out of the way; copies of records that were found damaged
 
 Records are written once and never changed. Deleting this folder forgets what is done and what runs.
 """

@@ -133,13 +133,17 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
     `durable` costs two fsyncs: after it a power loss can't undo the record.
     Raises OSError where the disk can't take it; then the record is absent, as far as could be seen.
     """
+    return _publish(path, encode(lines), durable)
+
+
+def _publish(path: str, data: bytes, durable: bool) -> bool:
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             belong(descriptor, folder)
-            _write_all(descriptor, encode(lines))
+            _write_all(descriptor, data)
             if durable:
                 os.fsync(descriptor)
             inode = os.fstat(descriptor).st_ino
@@ -153,6 +157,11 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
         with contextlib.suppress(OSError):  # the record stands; only a power loss could still take it
             sync_folder(folder)
     return won
+
+
+def copy(path: str, place: str) -> None:
+    """Keep what the file `path` holds at `place` too, where nothing is yet. Raises OSError or DamagedError."""
+    _publish(place, _content(path), durable=False)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -69,6 +69,13 @@ def make(folder: Path) -> None:
     queue.create(folder)
 
 
+def set_aside(folder: Path) -> None:
+    (folder / "ends/b.1").write_text("damage")
+    one = DiskQueue(folder, Owner("one", "h", "m", "b", "ns", 100, 1), lambda _: True)
+    one.join()
+    one.changes(0.0)
+
+
 def log(folder: Path) -> None:
     order = {"project": str(folder.parent), "queue": str(folder), "log": "logs/x"}
     path, out, _, err = shim._open_logs(order)
@@ -92,6 +99,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "the memory of inputs": (".parallel-train/inputs.json", remember),
     "what the queue says of itself": (".parallel-train/README.md", make),
     "the queue's mark": (".parallel-train/id", make),
+    "the copy of a damaged record": (".parallel-train/aside/damaged/ends.b.1", set_aside),
     "a log": ("logs/x.log", log),
     "its other log": ("logs/x.err", log),
     "a lock": (f"{locks.place()}/{NAME}", lock),
