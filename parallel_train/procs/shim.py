@@ -219,9 +219,22 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
     end.update(
         seconds=time.monotonic() - began,
         ended=_now(),
-        output=outputs.state(order["output"], order["done_when"]),
+        output=_output_state(order),
     )
     return end
+
+
+def _output_state(order: Order) -> str:
+    """A disk that does not say is asked again for a lease: by then whoever can see it has taken over."""
+    delay, until = 0.1, time.monotonic() + order["lease"]
+    while True:
+        try:
+            return outputs.state(order["output"], order["done_when"])
+        except OSError:
+            if time.monotonic() > until:
+                return "missing"
+            time.sleep(delay)
+            delay = min(2 * delay, 5.0)
 
 
 def _wait_for_former_owner(order: Order, beat: Beat) -> str:
@@ -285,7 +298,7 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
             report({"trouble": "the queue was deleted under this attempt: its result does not count"})
             return False
         try:
-            is_ours = records.publish(path, [end])
+            is_ours = records.publish(path, [end]) or _stands(path, end)
         except OSError as error:
             report({"trouble": f"the end can't be written yet: {error}"})
             time.sleep(delay)
@@ -294,6 +307,14 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
         if not is_ours:
             report({"trouble": "this attempt was ended by somebody else: its result does not count"})
         return is_ours
+
+
+def _stands(path: str, end: dict[str, Any]) -> bool:
+    """Whether the end that lost is the one that won: an earlier try may have been answered by an error."""
+    try:
+        return records.read_one(path) == end
+    except (records.DamagedError, records.NewerVersionError):
+        return False
 
 
 def _is_claim_ours(order: Order) -> bool:
