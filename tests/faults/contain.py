@@ -143,7 +143,6 @@ def one_crowd(piece: Piece) -> None:
         try:
             with contextlib.nullcontext() if has_groups else undivided() as enter:
                 watch(crowd, project.start(gpus=f"fake:{AT_ONCE}", preexec_fn=enter))
-                crowd.end()
         finally:
             crowd.end()
         piece.fault(*_wrong_ends(crowd), *survivors(piece.folder))
@@ -161,9 +160,10 @@ def undivided() -> Iterator[Callable[[], object] | None]:
         return
     folder = Path(fence.place(), f"test-{os.getpid()}")
     folder.mkdir()
-    yield lambda: (folder / "cgroup.procs").write_text("0")
-    wait_until(lambda: not fence.members(folder), "nobody is in it any more")
-    folder.rmdir()
+    try:
+        yield lambda: (folder / "cgroup.procs").write_text("0")
+    finally:
+        fence.end(str(folder))
 
 
 def _wrong_groups(crowd: Crowd, has_groups: bool) -> list[str]:
