@@ -439,6 +439,8 @@ def test_waiting_for_a_reader_outside_the_selection_is_not_being_stuck():
     s = situation(need, dep, events=events)
     begin(s, Wishes(WORKER, frozenset({"need"})))
     assert decide(s, 0.0) == [Look()]  # somebody may have begun to read just before the round was opened
+    kept = situation(need, dep, events=[*events[:-1], RoundOpened(round_(need, aside=False))])
+    assert not kept.is_behind
     apply(s, Looked(0.0))
     assert decide(s, 0.0) == []
 
