@@ -210,11 +210,12 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
     s.pool.release(key)
-    if line is None or end.attempt >= line.next_attempt or line.attempts[end.attempt - 1].end is not None:
+    place = -1 if line is None else line.place_of(end.attempt)
+    if line is None or place < 0 or line.attempts[place].end is not None:
         return ()
-    attempt = replace(line.attempts[end.attempt - 1], end=end, seen=event.at)
+    attempt = replace(line.attempts[place], end=end, seen=event.at)
     sick.learn(s.pool, attempt.claim, end)
-    line.attempts = (*line.attempts[: end.attempt - 1], attempt, *line.attempts[end.attempt :])
+    line.attempts = (*line.attempts[:place], attempt, *line.attempts[place + 1 :])
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output
     return [end.task]

@@ -114,6 +114,10 @@ class Line:
     def next_attempt(self) -> int:
         return self.attempts[-1].number + 1 if self.attempts else 1
 
+    def place_of(self, number: int) -> int:
+        """Where attempt `number` stands among the attempts, -1 where it is unknown: records may have been lost."""
+        return next((place for place, known in enumerate(self.attempts) if known.number == number), -1)
+
     @property
     def deciding(self) -> Attempt | None:
         """The last started attempt of the newest round, once it has ended."""

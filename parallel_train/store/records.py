@@ -14,6 +14,7 @@ import zlib
 from typing import Any
 
 VERSION = 1
+_MOST_DIGITS = 15
 
 
 class DamagedError(Exception):
@@ -39,12 +40,19 @@ def decode(data: bytes) -> list[dict[str, Any]]:
     body, _, last = data[:-1].rpartition(b"\n")
     try:
         if _is_sealed(data):  # byte by byte: nothing in a record may change unseen, the seal neither
-            return [json.loads(line) for line in body.splitlines()]
+            return _lines(body)
         if json.loads(last)["v"] > VERSION:
             raise NewerVersionError("written by a newer parallel-train: use that one to read this queue")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError("it is cut short or altered") from error
     raise DamagedError("its checksum does not match")
+
+
+def _lines(body: bytes) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in body.splitlines()]
+    if not lines or not all(isinstance(line, dict) for line in lines):
+        raise DamagedError("it holds something else")
+    return lines
 
 
 def read(path: str) -> list[dict[str, Any]]:
@@ -53,7 +61,12 @@ def read(path: str) -> list[dict[str, Any]]:
 
 
 def _content(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise DamagedError("it is no file") from error
+        raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DamagedError("it is no file")
@@ -79,6 +92,12 @@ def _is_sealed(data: bytes) -> bool:
 def read_one(path: str) -> dict[str, Any]:
     """The single line of the record at `path`."""
     return read(path)[0]
+
+
+def number(name: str) -> int:
+    """The number that `name` is, as we write it; 0 where it is none of ours."""
+    is_ours = name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS and name[0] != "0"
+    return int(name) if is_ours else 0
 
 
 def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> bool:
