@@ -48,6 +48,8 @@ class FileProvider:
             raise ProviderError(f"{self._file}:{error.lineno}:{error.colno}: {error.msg}") from None
         except UnicodeDecodeError:
             raise ProviderError(f"{self._file}: not UTF-8 text") from None
+        except ValueError:
+            raise ProviderError(f"{self._file}: a number has too many digits") from None
         except RecursionError:
             raise ProviderError(f"{self._file}: nested too deep") from None
         entries = content.get("gpus") if isinstance(content, dict) else None

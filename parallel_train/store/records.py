@@ -15,6 +15,7 @@ from typing import Any
 
 VERSION = 1
 _MOST_DIGITS = 15
+_LONGEST_HEAD = 1 << 20
 
 
 class DamagedError(Exception):
@@ -60,7 +61,12 @@ def read(path: str) -> list[dict[str, Any]]:
     return decode(_content(path))
 
 
-def _content(path: str) -> bytes:
+def first_line(path: str) -> bytes:
+    """The beginning of the record at `path`, be it damaged. Raises as `read` does."""
+    return _content(path, _LONGEST_HEAD).partition(b"\n")[0]
+
+
+def _content(path: str, most: int = -1) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -71,7 +77,7 @@ def _content(path: str) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DamagedError("it is no file")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            return file.read(most)
     finally:
         os.close(descriptor)
 

@@ -86,9 +86,8 @@ def _check_needs(tasks: Iterable[Task]) -> None:
 def _source_of(path: Path) -> str:
     """What a damaged submission's first line says; empty where that can't be read either."""
     try:
-        with path.open("rb") as file:
-            head = json.loads(file.readline())
-    except (OSError, ValueError, RecursionError):
+        head = json.loads(records.first_line(str(path)))
+    except (OSError, records.DamagedError, ValueError, RecursionError):
         return ""
     source = head.get("source") if isinstance(head, dict) else None
     return source if isinstance(source, str) else ""

@@ -7,8 +7,11 @@ text, numbers, true, false, null, lists and mappings with text keys. No other ta
 from __future__ import annotations
 
 import codecs
+import errno
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
@@ -84,6 +87,16 @@ class _Halt(Exception):  # noqa: N818 - it is caught in this module and never se
         self.line, self.column = mark.line + 1, mark.column + 1
         self.message, self.hint = message, hint
         super().__init__(message)
+
+
+def content(file: Path) -> bytes:
+    """What is in a plain file, as far as `read` will look. Raises OSError."""
+    mode = file.stat().st_mode
+    if not stat.S_ISREG(mode):  # to open a pipe would wait for somebody who writes
+        what = "a folder; name a file in it" if stat.S_ISDIR(mode) else "no plain file"
+        raise OSError(errno.EINVAL, f"it is {what}", str(file))
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES + 1)
 
 
 def read(name: str, content: bytes) -> YamlDocument:
