@@ -20,7 +20,7 @@ from parallel_train.commands.run import difference
 from parallel_train.commands.select import is_task_file
 from parallel_train.core.expand import script_stem
 from parallel_train.core.situation import name_of
-from parallel_train.core.task import Task, digest, identity, is_secret
+from parallel_train.core.task import Task, digest, identity, is_ours, is_secret
 from parallel_train.errors import UsageError
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import asked as words
@@ -67,6 +67,8 @@ def _add_command(
     command: Sequence[str], folder: Path, priority: int, env: Mapping[str, str]
 ) -> tuple[str, tuple[Task, ...], int]:
     """Always a new task, however often the same command is added."""
+    if not command[0]:
+        raise UsageError("add: the command begins with an empty word")
     queue.create(folder)
     name = digest({"added": secrets.token_hex(8)})
     known = submissions.read_all(folder / "tasks")
@@ -86,6 +88,8 @@ def _environment(given: Sequence[str]) -> dict[str, str]:
         name, has_value, value = text.partition("=")
         if not name:
             raise UsageError(f"--env {text}: write NAME=VALUE, or NAME for the value that it has here")
+        if is_ours(name):
+            raise UsageError(f"--env {name}: parallel-train sets it itself")
         if is_secret(name):
             if has_value and not value.startswith("secret:"):
                 raise UsageError(

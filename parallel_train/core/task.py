@@ -90,6 +90,11 @@ def is_secret(variable: str) -> bool:
     return variable.upper().endswith(("TOKEN", "KEY", "SECRET", "PASSWORD"))
 
 
+def is_ours(variable: str) -> bool:
+    """Whether the worker sets the environment variable for each attempt."""
+    return variable == "CUDA_VISIBLE_DEVICES" or variable.startswith("PARALLEL_TRAIN_")
+
+
 def has_late(task: Task, name: str) -> bool:
     """Whether the value of `name` is filled into the task at launch."""
     mark = late(name)

@@ -41,7 +41,10 @@ class FileProvider:
         try:
             # A pipe or a device in its place ends here, too.
             with open(self._file, encoding="utf-8", opener=_without_waiting) as file:
-                content = json.loads(file.read(_LONGEST))
+                text = file.read(_LONGEST + 1)
+            if len(text) > _LONGEST:
+                raise ProviderError(f"{self._file}: it holds more than {_LONGEST // 2**20} MiB")
+            content = json.loads(text)
         except OSError as error:
             raise ProviderError(f"{self._file}: {error.strerror}") from None
         except json.JSONDecodeError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +30,7 @@ def _as_seconds(value: Any) -> Any:
     if isinstance(value, str) and value and (found := _DURATION.fullmatch(value)):
         days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
         value = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
         return float(value)
     raise ValueError("no duration")
 

@@ -146,7 +146,11 @@ def _syntax(text: str, error: yaml.MarkedYAMLError) -> _Halt:
     rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
     if rest.startswith("\t"):
         return _Halt(mark, "a tab can't indent", "use spaces")
+    if (conflict := next((n for n, line in enumerate(lines) if line.startswith("<<<<<<< ")), None)) is not None:
+        return _Halt(_At(conflict, 0), "this is git's mark of a conflict", "settle it first")
     problem = error.problem or "this is not YAML"
+    if problem.startswith("did not find expected <document start>") and "..." not in lines:
+        return _Halt(mark, "this does not fit what stands before it", _INDENT)
     for start, (message, hint) in _PROBLEMS.items():
         if problem.startswith(start):
             return _Halt(mark, message, hint)

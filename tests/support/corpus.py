@@ -49,7 +49,8 @@ def _case(name: str, entry: dict[str, Any]) -> Case:
         files["configs/parallel-train.yaml"] = content(text)
     files |= {path: content(text) for path, text in entry.pop("files", {}).items()}
     run = entry.pop("run", file if python is not None else "")
-    argv = tuple(run if isinstance(run, list) else shlex.split(run))
+    words = run if isinstance(run, list) else shlex.split(run)
+    argv = tuple(word if isinstance(word, str) else content(word).decode() for word in words)
     if entry.pop("gpus", True) and not any(word.startswith("--gpus") for word in argv):
         argv = ("--gpus", "fake:2", *argv)
     case = Case(
