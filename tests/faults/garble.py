@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 STRANGE_TEXTS = (
     *("", " ", "x", "\0", "\x1b[2J\x1b]0;x\x07", "a\nb", "a\tb", "\r", "\u202e", "\u2028", "\x85", "é" * 200),
@@ -229,7 +229,7 @@ _LIKE = {
 
 def word(chance: random.Random, known: Sequence[str]) -> str:
     """A word of a command line: one that is known, nearly that, or none. It holds no NUL, as no argument can."""
-    found = chance.choice(known) if chance.random() < 0.6 else cast("str", chance.choice(STRANGE_TEXTS))
+    found = chance.choice(known) if chance.random() < 0.6 else chance.choice(STRANGE_TEXTS)
     if chance.random() < 0.2:
         found = data(chance, found.encode(errors="surrogateescape" if "\ud800" not in found else "replace")).decode(
             errors="surrogateescape"
