@@ -28,6 +28,7 @@ from parallel_train.core.facts import (
     TimedOut,
     Why,
 )
+from parallel_train.core.slots import Device
 from parallel_train.core.task import DoneWhen, Metric, Task, fill
 
 Data = Mapping[str, Any]
@@ -100,11 +101,12 @@ _CHECKS: Mapping[str, Check] = {
     "Why": _one_of(Why),
     "OutputState": _one_of(OutputState),
     "Asking": _one_of(Asking),
+    "Literal['gpu', 'cpu']": lambda value: value in ("gpu", "cpu"),
     "Literal['max', 'min']": lambda value: value in ("max", "min"),
 }
 _FIELDS: Mapping[type, Mapping[str, Check | None]] = {
     kind: {f.name: _UNFILLED.get(f.name) or _CHECKS.get(str(f.type)) for f in fields(kind)}
-    for kind in (Claim, Owner, End, Round, Request, Task, Metric, DoneWhen)
+    for kind in (Claim, Owner, End, Round, Request, Task, Metric, DoneWhen, Device)
 }
 _MOST_PID = 2**31
 _LONGEST_NAME = 255  # of a file, and so of a slot's lock
@@ -140,6 +142,32 @@ def owner_of(data: Data) -> Owner:
 
 def owner_data(owner: Owner) -> dict[str, Any]:
     return asdict(owner)
+
+
+def device_of(data: Data) -> Device:
+    return Device(**_known(Device, data))
+
+
+def about_of(data: Data) -> dict[str, Any]:
+    """What a worker says about itself, as far as it can be meant: it lives, be its record as it may."""
+    return {name: value for name, value in data.items() if name not in _ABOUT or _ABOUT[name](value)}
+
+
+def _is_device(value: Any) -> bool:
+    try:
+        return bool(device_of(value))
+    except (TypeError, ValueError):
+        return False
+
+
+_ABOUT: Mapping[str, Check] = {
+    **dict.fromkeys(("source", "tasks", "log_dir", "at"), _is_text),
+    **dict.fromkeys(("submission", "request"), _is_whole),
+    **dict.fromkeys(("slots", "cpu_slots"), _many(_is_device)),
+    "lease": lambda value: _is_number(value) and value > 0,
+    "ignore_failures": lambda value: isinstance(value, bool),
+    "words": _many(_is_text),
+}
 
 
 def end_of(data: Data) -> End:

@@ -21,6 +21,7 @@ from parallel_train.core.facts import (
     Signalled,
     TimedOut,
 )
+from parallel_train.core.slots import Device
 from parallel_train.core.task import DoneWhen, Metric, Task
 
 OWNER = Owner("one", "host", "machine", "boot", "pidns", 7, 1)
@@ -41,6 +42,7 @@ KINDS: dict[str, tuple[Any, Any, Any]] = {
     "end": (End("a", 1, Exited(3), output="there", seconds=1.5), wire.end_of, wire.end_data),
     "round": (Round("a", 2, "x", "changed", aside=True, by="one"), wire.round_of, wire.round_data),
     "request": (Request(1, "cancel", {"a": 1}, by="anna@host"), wire.request_of, wire.request_data),
+    "device": (Device("gpu", "0", "0", "lock"), wire.device_of, asdict),
     "task": (TASK, wire.task_of, wire.task_data),
 }
 OUTCOMES = (Exited(0), Exited(255), Signalled(9), TimedOut(), NotStarted("paused"), Lost("killed"), Lost("damaged"))
@@ -129,3 +131,11 @@ def test_every_field_is_checked():
     assert {
         (kind, name) for kind, known in wire._FIELDS.items() for name, check in known.items() if check is None
     } == apart
+
+
+def test_of_what_a_worker_says_only_what_can_be_meant_is_taken():
+    device = asdict(Device("gpu", "0", "0", "lock"))
+    good = {"source": "f", "tasks": "1-3", "submission": 1, "slots": [device], "lease": 2.0, "words": ["-k"], "at": ""}
+    assert wire.about_of(good) == good
+    wrong = {"source": 5, "tasks": [], "submission": "1", "lease": -1.0, "words": 5, "ignore_failures": 1, "new": 1}
+    assert wire.about_of({**wrong, "slots": [{}], "cpu_slots": [5], "at": "now"}) == {"at": "now", "new": 1}

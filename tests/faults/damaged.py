@@ -8,9 +8,13 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from parallel_train.commands.project import this_owner
+from parallel_train.core import wire
+from parallel_train.core.slots import Device
 from parallel_train.store import records
 from tests.faults import garble, probe
 from tests.faults.probe import Call
@@ -38,7 +42,7 @@ LIVES = (  # what was done in the queue, with the exit code
     (("pause",), 0),
     (("resume",), 0),
 )
-SEALED = ("tasks", "rounds", "claims", "ends", "requests")
+SEALED = ("tasks", "rounds", "claims", "ends", "requests", "workers")
 LOOKS = (
     *(("status", "--all"), ("status", "--all", "--json"), ("-n",), ("-n", "--json"), ("explain", "a", "b", "c", "e")),
     *(
@@ -158,6 +162,10 @@ class Queue:
         for argv, code in LIVES:
             found = probe.ask(self.root, Call(argv, self.variables))
             assert found.code == code, (argv, found)
+        owner = wire.owner_data(this_owner("another"))  # this process lives, and what it says is shown
+        about = {"owner": owner, "lease": 300.0, "tasks": "1-5", "words": ["-k"], "at": "2026-01-02T03:04:05Z"}
+        about["slots"] = [asdict(Device("gpu", "0", "0", "fake-0"))]
+        records.publish(str(self.root / QUEUE / "workers" / "another"), [about], durable=False)
         told = json.loads(probe.ask(self.root, Call(("status", "--all", "--json"), self.variables)).out)
         self._beside = tuple(task["id"] for task in told["tasks"] if task["name"] not in "abcde")  # of no task file
 
@@ -220,7 +228,7 @@ class Queue:
 
     def _name(self, chance: random.Random) -> tuple[Path, Any, bool]:
         """Something beside the records, of whatever name."""
-        folder = self.root / QUEUE / chance.choice((*SEALED, "workers", "beats", "journal", "aside"))
+        folder = self.root / QUEUE / chance.choice((*SEALED, "beats", "journal", "aside"))
         there = sorted(path for path in folder.iterdir() if path.is_file())
         name = os.fsencode(chance.choice(NAMES))
         if there and chance.random() < 0.5:
