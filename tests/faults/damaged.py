@@ -54,6 +54,8 @@ LOOKS = (
         ("gpus",),
     ),
 )
+# Requests, and a run, which would wait in a queue that is paused by now.
+WORK = (*(("priority", "a", "7"), ("cancel", "b"), ("retry", "c"), ("resume",), ("--gpus", "fake:2"), ("gc", "--yes")),)
 NAMES = (
     "1",
     "²",
@@ -205,7 +207,7 @@ class Queue:
         there = self.folder / "copy"
         shutil.rmtree(there, ignore_errors=True)
         subprocess.run(["cp", "-a", self.root, there], check=True)  # pipes and links as well
-        for argv in (("resume",), ("--gpus", "fake:2")):  # it may be paused by now, and a run waits then
+        for argv in WORK:
             yield from (f"{argv}: {fault}" for fault in probe.wrong(probe.ask(there, Call(argv, self.variables))))
 
     # ---- (where, what stands there then, whether that must be said) ----
