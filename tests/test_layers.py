@@ -139,6 +139,17 @@ def test_the_core_calls_nothing_that_acts(name):
     assert wrong == []
 
 
+WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
+COMPARES_CLOCKS = "procs/sharing.py"  # it tells how far a disk's clock is off
+
+
+@pytest.mark.parametrize("name", [m for m in MODULES if m.startswith(("store/", "procs/")) or m == "scheduler.py"])
+def test_nothing_that_acts_goes_by_the_wall_clock(name):
+    """Time-outs, leases and back-offs: somebody may set it, and hosts differ. Stamps are for people, and strftime's."""
+    wrong = [(line, callee) for line, callee, _ in calls(name) if callee in WALL_CLOCKS]
+    assert wrong == [] or name == COMPARES_CLOCKS
+
+
 @pytest.mark.parametrize("name", CORE)
 def test_the_core_keeps_no_state_of_its_own(name):
     """At the top of a module: functions, classes and constants, which are written in capitals."""

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -14,7 +15,7 @@ from parallel_train.commands.plan import interpreter
 from parallel_train.core.machine import Disk, Driver
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs import cores, limits, locks, logout, mounts, process
+from parallel_train.procs import apart, cores, fence, limits, locks, logout, mounts, process, sharing
 from parallel_train.procs.cards import Known
 from parallel_train.procs.driver import NvmlProvider, SmiProvider, has_nvidia_card
 from parallel_train.procs.gpus import Host, NoDriverError, NoneFreeError, ProviderError, choose
@@ -22,22 +23,45 @@ from parallel_train.procs.interpreter import ask
 from parallel_train.procs.order import THREAD_CAPS
 from parallel_train.procs.runner import check_kernel
 from parallel_train.report import doctor as say
+from parallel_train.report import sharing as sharing_words
 from parallel_train.report.console import terminal
 from parallel_train.report.outlet import Outlet
 from parallel_train.store import queue
 
+_PATIENCE = 15.0  # seconds for a disk to say what it is
+_FOR_A_PARTNER = 20.0  # seconds for the same command on another host
+
 
 def doctor(project: Path, *, gpus: str, python: str | None, as_json: bool, out: TextIO) -> int:
     """Print what was found; 1 where something stands against a run, else 0. `gpus` and `python` as a run has them."""
-    findings = list(examine(project, gpus, python))
+    return _tell(list(examine(project, gpus, python)), say.summary, as_json=as_json, out=out)
+
+
+def shared(place: Path, *, as_json: bool, out: TextIO) -> int:
+    """Print whether several workers may share the disk of `place`; 1 where they may not."""
+    try:
+        disk = Disk(**apart.ask(lambda: asdict(mounts.disk_of(str(place))), _PATIENCE))
+    except OSError as error:
+        raise UsageError(f"--shared {place}: {error}") from error
+    if disk.is_network:
+        print(sharing_words.waiting(place, _FOR_A_PARTNER), file=sys.stderr, flush=True)
+    found = sharing.check(str(place), _FOR_A_PARTNER if disk.is_network else 0.0)
+    return _tell(
+        sharing_words.findings(disk, found), lambda told: sharing_words.summary(disk, told), as_json=as_json, out=out
+    )
+
+
+def _tell(
+    findings: list[say.Finding], summary: Callable[[Sequence[say.Finding]], str], *, as_json: bool, out: TextIO
+) -> int:
     if as_json:
         print(json.dumps(say.doctor_json(findings), indent=2), file=out)
     elif out.isatty():
         console = terminal(Outlet(out, Path(os.devnull)))
         console.print(say.table(findings))
-        console.print(say.summary(findings))
+        console.print(summary(findings))
     else:
-        print(say.plain(findings), file=out)
+        print(say.plain(findings), summary(findings), sep="\n", file=out)
     return 1 if any(found.health == "wrong" for found in findings) else 0
 
 
@@ -54,6 +78,7 @@ def examine(project: Path, gpus: str, python: str | None) -> Iterator[say.Findin
     yield from _limits(slots)
     yield say.kernel(f"{platform.system()} {platform.release()}", _trouble(check_kernel))
     yield say.locks(locks.place(), _trouble(_check_locks))
+    yield say.strays(fence.obstacle())
     yield say.logout(logout.kills_at_logout())
 
 

@@ -41,8 +41,15 @@ def results(project: Path, *, file: str | None, best: bool, as_csv: bool, as_jso
 
 
 def sheet(situation: Situation, project: Path) -> table.Sheet | None:
-    """The top of the first table that ranks results, for the end of a run."""
-    for ranked in collate.collate(situation, project):
+    """The top of the first table that ranks results, for the end of a run. Raises OSError, ParallelTrainError.
+
+    From the records once more: a run keeps in memory only what it decides by.
+    """
+    tasks = [line.task for line in situation.lines.values()]
+    if not any(task.metrics for task in tasks):
+        return None
+    seen = projects.look(project, tasks, amiss=lambda _: None)
+    for ranked in collate.collate(seen, project):
         if ranked.metric and ranked.has_results:
             top = table.results_sheet([_shown(row, ranked) for row in ranked.rows[:_AT_THE_END]], ranked.varying)
             more = len(ranked.rows) - _AT_THE_END

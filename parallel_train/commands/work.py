@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from parallel_train.commands import plan, results, workers
+from parallel_train.commands.company import refuse_other_hosts
 from parallel_train.commands.detach import Background, Departing
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.workers import Worker
 from parallel_train.core import contact, policy
 from parallel_train.core.events import Warned
-from parallel_train.core.situation import Situation
+from parallel_train.core.situation import Situation, abridge
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import mounts
@@ -68,8 +69,9 @@ def work(
     if faults:
         raise UsageError("nothing was started:\n" + "\n".join(f"  {fault}" for fault in faults))
     check_kernel()
-    notes = [*prepared.notes, *submit()]
     situation, disk = prepared.situation, prepared.disk
+    refuse_other_hosts(disk, prepared.project)
+    notes = [*prepared.notes, *submit()]
     disk.lease = options.lease
     if situation.open:
         (prepared.project / options.log_dir).mkdir(parents=True, exist_ok=True)
@@ -82,6 +84,7 @@ def work(
         for note in notes:
             reporter.show(Warned(note), situation)
         reporter.begin(situation)
+        abridge(situation)
         runner = LocalRunner(surroundings(prepared, options), signals)
         shown = reporter if leaving is None else _departing(prepared, reporter, leaving, notes)
         poll = min(policy.POLL, contact.interval(options.lease))

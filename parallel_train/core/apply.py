@@ -192,7 +192,7 @@ def _on_refused(s: Situation, event: Refused) -> Iterable[str]:
         case "behind":
             s.is_behind = True
             s.paused_until = max(s.paused_until, event.at + policy.BEHIND_PAUSE)
-        case "trouble":
+        case "trouble":  # pragma: no branch
             s.paused_until = event.at + policy.TROUBLE_PAUSE
     return [event.task]
 
@@ -209,13 +209,17 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
         s.not_started = 0
     for known in (s.mine, s.unwatched, s.vanished, s.told):
         known.pop(key, None)
-    s.pool.release(key)
-    place = -1 if line is None else line.place_of(end.attempt)
-    if line is None or place < 0 or line.attempts[place].end is not None:
+    was_here = s.pool.release(key)
+    # By its number, not its place: the records of earlier attempts may be gone.
+    claimed = next((a for a in line.attempts if a.number == end.attempt), None) if line is not None else None
+    if line is None or claimed is None or claimed.end is not None:
         return ()
-    attempt = replace(line.attempts[place], end=end, seen=event.at)
-    sick.learn(s.pool, attempt.claim, end)
-    line.attempts = (*line.attempts[:place], attempt, *line.attempts[place + 1 :])
+    attempt = replace(claimed, end=end, seen=event.at)
+    if was_here:  # another host's slots may have the same names
+        sick.learn(s.pool, attempt.claim, end)
+    line.attempts = tuple(attempt if a is claimed else a for a in line.attempts)
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output
+    if s.is_brief:
+        line.forget()
     return [end.task]

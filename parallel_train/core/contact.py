@@ -18,6 +18,13 @@ def interval(lease: float) -> float:
     return min(lease / BEATS_PER_LEASE, MOST_BETWEEN_BEATS)
 
 
+def halted_after(lease: float) -> float:
+    """Seconds after its end was taken until an owner with that lease has surely halted its task: half a lease after its
+    last good beat, and that may have been sent just before.
+    """
+    return lease / 2 + interval(lease)
+
+
 @dataclass(slots=True)
 class Contact:
     """What one observer knows of one owner. Times are its own monotonic seconds."""

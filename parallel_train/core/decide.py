@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from parallel_train.core import policy, sick
+from parallel_train.core import contact, policy, sick
 from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, PutSlotAside, Reclaim, Stop, Watch
 from parallel_train.core.facts import Claim, Lost, LostBy
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
 
-STOP, KILL = 2, 3  # what the second and third Ctrl-C ask for; the first starts nothing more
+# What the second and the later Ctrl-C ask for; the first starts nothing more, the last one waits for nothing.
+STOP, KILL, LEAVE = 2, 3, 4
 
 
 def decide(s: Situation, now: float) -> list[Decision]:
@@ -114,18 +115,27 @@ def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
         line.aside_due,
         heard=s.heard,
         asked_round=line.asked_round,
-        is_takeover=_is_takeover(line),
+        wait=_wait(line),
     )
 
 
-def _is_takeover(line: Line) -> bool:
-    last = line.attempts[-1].end if line.attempts else None
-    return last is not None and last.outcome == Lost("expired")
+def _wait(line: Line) -> float:
+    """Seconds until the owners of attempts that were taken over have halted, counted from the claim.
+
+    An attempt that has run since has waited for them; one that was claimed and ended otherwise may not have.
+    """
+    seconds = 0.0
+    for attempt in reversed(line.attempts):
+        if attempt.has_run:
+            break
+        if attempt.end is not None and attempt.end.outcome == Lost("expired"):
+            seconds = max(seconds, contact.halted_after(attempt.claim.lease))
+    return seconds
 
 
 def _leave(s: Situation) -> list[Decision]:
     """Leave once nothing is left to do here; `decide` has found nothing else."""
-    if s.mine and is_holding_back(s):
+    if s.mine and is_holding_back(s) and s.stopping < LEAVE:
         return []
     if s.stopping:
         return [Leave(s.exit_code)]

@@ -61,7 +61,8 @@ class Pace:
     def note(self, task: Task, end: End | None = None) -> None:
         """Learn of a task, and how an attempt of it ended."""
         kind = kind_of(task)
-        self.kinds[task.id] = kind
+        if self.kinds.get(task.id) != kind:
+            self.kinds[task.id] = kind
         self.widths[kind] = max(1, task.gpus)
         if end is not None and verdict(end) == "succeeded":
             self.took.setdefault(kind, _Took()).add(end.seconds)

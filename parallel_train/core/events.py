@@ -136,7 +136,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A person or the system asks this worker to leave: 1 drains, 2 stops its attempts, 3 kills them."""
+    """A person or the system asks this worker to leave: 1 drains, 2 stops its attempts, 3 kills them,
+    4 does not wait for those that do not die.
+    """
 
     level: int
     exit_code: int
@@ -153,6 +155,7 @@ class Warned:
     """Something that a person should know and that changes nothing."""
 
     text: str
+    task: str = ""  # whom it is about, where that is one task
 
 
 Event: TypeAlias = (
@@ -187,7 +190,7 @@ class Launch:
     aside: int  # the round for which the old output is put aside first, 0: for none
     heard: int = 0  # the last request that is known: its shim looks for newer ones
     asked_round: int = 1  # see Line
-    is_takeover: bool = False  # its last attempt was taken from an owner that may live: wait until it has halted
+    wait: float = 0.0  # seconds after its claim: an owner from whom an attempt was taken may live until it has halted
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ def _again(s: Situation, line: Line, why: RoundWhy, former: Task | None) -> Caus
             return Changed(differences(former, line.task) if former else ())
         case "a need changed":
             return NeedChanged(_needs_made_again(s, line))
-        case "output gone":
+        case "output gone":  # pragma: no branch
             return OutputGone(line.task.output or "")
 
 
@@ -217,10 +217,8 @@ def _waits(s: Situation, line: Line, state: Waiting) -> Cause:
             return Paused(line.hold)
         case "canary":
             return BehindCanary(state.on[0], _ending(s.lines[state.on[0]]))
-        case "back-off":
-            end = line.tries[-1].end
-            if end is not None:
-                return BackOff(state.until, count(line, "failed"), line.task.retries, end)
+        case "back-off" if (deciding := line.deciding) is not None and deciding.end is not None:
+            return BackOff(state.until, count(line, "failed"), line.task.retries, deciding.end)
     is_open = {n for n in line.task.needs if n in s.to_open or not isinstance(s.lines[n].state, Ended)}
     first = next(iter(state.on), "")
     return NeedOpen(first, len(is_open - {first}))

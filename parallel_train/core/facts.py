@@ -54,6 +54,7 @@ class Claim:
     log: str
     err: str
     cookie: str = ""
+    group: str = ""  # the folder of its control group, where it may have one
     made_with: Mapping[str, str] = field(default_factory=dict)  # what may matter but is no part of the identity
     lease: float = 300.0  # seconds of silence after which others may take over
     at: str = ""  # ISO 8601 UTC

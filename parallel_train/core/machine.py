@@ -9,7 +9,29 @@ CardState = Literal["ok", "gone", "sick"]
 
 
 # Kinds of disks that several hosts may share, and that may hang.
-NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "pvfs2", "panfs", "wekafs", "afs"})
+NETWORK = frozenset(
+    {
+        *(
+            "nfs",
+            "nfs4",
+            "lustre",
+            "gpfs",
+            "beegfs",
+            "ceph",
+            "glusterfs",
+            "pvfs2",
+            "panfs",
+            "wekafs",
+            "afs",
+            "virtiofs",
+        ),
+        *("fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.juicefs", "fuse.mfs"),
+    }
+)
+# Those that several hosts can see and must not share: there no link is known to refuse a name that another has taken.
+_FOR_ONE_HOST = frozenset(
+    {"cifs", "smb2", "smb3", "smbfs", "9p", "drvfs", "vboxsf", "prl_fs", "vfat", "exfat", "msdos"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,11 @@ class Disk:
     def is_network(self) -> bool:
         return self.kind in NETWORK
 
+    @property
+    def is_for_one_host(self) -> bool:
+        is_fuse = self.kind == "fuse" or self.kind.startswith("fuse.")
+        return self.kind in _FOR_ONE_HOST or (is_fuse and not self.is_network)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -83,3 +110,26 @@ class Limits:
     processes: int | None  # how many more
     memory_mib: int | None
     installed_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What two processes saw of each other through one folder. Delays are in seconds; None: longer than was waited."""
+
+    host: str = ""  # of the other process; empty where both were of this one
+    trouble: str = ""  # why it could not be found out, or was not to its end
+    has_links: bool = True
+    races: int = 0  # for a name, by link
+    both_won: int = 0
+    none_won: int = 0
+    wrong_answers: int = 0  # a link that was made and called an error
+    half_read: int = 0  # records that were there and not whole
+    both_created: int = 0  # O_EXCL: files that both were told to have made
+    rename: str = ""  # what it does otherwise than a disk must
+    by_listing: float | None = None  # until a new name is seen by listing its folder
+    by_name: float | None = None  # by asking for the name alone
+    by_anew: float | None = None  # by asking for it after opening its folder
+    by_content: float | None = None  # until a rewritten file is read as it is
+    sync: float | None = None  # for one record; None: it is refused
+    has_flock: bool = False
+    clock: float = 0.0  # how far its times are ahead of this machine's clock

@@ -67,6 +67,7 @@ class Situation:
     paused_until: float = 0.0
     not_started: int = 0  # attempts of ours in a row that were claimed and not started
     is_behind: bool = False
+    is_brief: bool = False  # of attempts that succeeded only the least is kept: see Line.forget
 
     def __post_init__(self) -> None:
         self.asked = dict(self.wishes.asked)
@@ -128,6 +129,13 @@ def begin(s: Situation, wishes: Wishes) -> None:
     s.asked = dict(wishes.asked)
     s.began = s.heard
     rebuild(s)
+
+
+def abridge(s: Situation) -> None:
+    """Forget all that nothing is decided by, now and from now on: a worker may see a million attempts."""
+    s.is_brief = True
+    for line in s.lines.values():
+        line.forget()
 
 
 def join(s: Situation, tasks: Iterable[str]) -> list[str]:
@@ -253,7 +261,5 @@ def _file(s: Situation, line: Line, *, add: bool) -> None:
 def _put(entries: list, entry: tuple, *, add: bool) -> None:  # type: ignore[type-arg]
     if add:
         insort(entries, entry)
-        return
-    place = bisect_left(entries, entry)
-    if place < len(entries) and entries[place] == entry:
-        del entries[place]
+    else:
+        del entries[bisect_left(entries, entry)]

@@ -48,8 +48,13 @@ class Pool:
         return Pool({d.lock: Slot(d) for d in devices}, {d.lock: Slot(d) for d in extra})
 
     def carries(self, gpus: int) -> bool:
-        """Whether a task that wants `gpus` GPUs fits in here at all."""
-        return gpus <= len(self.slots) if gpus else bool(self.extra)
+        """Whether a task that wants `gpus` GPUs fits in here at all, with what was put aside left out."""
+        return gpus <= self.width if gpus else bool(self.extra)
+
+    @property
+    def width(self) -> int:
+        """How many GPUs a task may want here."""
+        return sum(not slot.is_sick for slot in self.slots.values())
 
     def free(self, now: float) -> list[str]:
         return [name for name, slot in self.slots.items() if _is_free(slot, now)]
@@ -63,10 +68,12 @@ class Pool:
             if slot is not None:
                 slot.holder = holder
 
-    def release(self, holder: Attempted) -> None:
-        for slot in (*self.slots.values(), *self.extra.values()):
-            if slot.holder == holder:
-                slot.holder = None
+    def release(self, holder: Attempted) -> bool:
+        """Whether it held any."""
+        held = [slot for slot in (*self.slots.values(), *self.extra.values()) if slot.holder == holder]
+        for slot in held:
+            slot.holder = None
+        return bool(held)
 
     def avoid(self, names: Iterable[str], until: float) -> None:
         for name in names:

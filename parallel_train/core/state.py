@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from parallel_train.core import policy
-from parallel_train.core.facts import Attempt, OutputState, Request, Round, Verdict, Why, verdict
+from parallel_train.core.facts import Attempt, Claim, OutputState, Request, Round, Verdict, Why, verdict
 from parallel_train.core.task import Task
+
+_NONE: Mapping[str, int] = {}
 
 Ending = Literal["succeeded", "failed", "cancelled", "aborted", "skipped"]
 
@@ -55,12 +57,24 @@ class Ended:
 State: TypeAlias = "Waiting | Ready | Running | Ended"
 
 
+@dataclass(frozen=True, slots=True)
+class Success:
+    """What decisions hang on of the last attempt that succeeded, where no more is kept of it and of those before."""
+
+    attempt: int
+    round: int
+    identity: str
+    needs: Mapping[str, int]
+    earlier: tuple[int, ...] = ()  # rounds before that succeeded too
+
+
 @dataclass(slots=True)
 class Line:
     """One task's line of attempts: what is known, and the state derived from it."""
 
     task: Task
     rounds: tuple[Round, ...] = ()
+    success: Success | None = None  # what is kept of the attempts before these
     attempts: tuple[Attempt, ...] = ()
     output: OutputState = "missing"
     changed_since: tuple[str, ...] = ()  # no part of the identity, but not as when the output was made: a script
@@ -96,8 +110,12 @@ class Line:
         number = self.cancel.tasks[self.task.id]
         if number < self.asked_round:
             return False
-        ends = [a.end for a in self.attempts if a.claim.round == number and a.end is not None]
-        return not any(verdict(end) == "succeeded" for end in ends)
+        return number not in self.rounds_succeeded
+
+    @property
+    def rounds_succeeded(self) -> tuple[int, ...]:
+        kept = (*self.success.earlier, self.success.round) if self.success else ()
+        return kept + tuple(a.claim.round for a in self.attempts if a.end and verdict(a.end) == "succeeded")
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
@@ -112,11 +130,9 @@ class Line:
 
     @property
     def next_attempt(self) -> int:
-        return self.attempts[-1].number + 1 if self.attempts else 1
-
-    def place_of(self, number: int) -> int:
-        """Where attempt `number` stands among the attempts, -1 where it is unknown: records may have been lost."""
-        return next((place for place, known in enumerate(self.attempts) if known.number == number), -1)
+        if self.attempts:
+            return self.attempts[-1].number + 1
+        return self.success.attempt + 1 if self.success else 1
 
     @property
     def deciding(self) -> Attempt | None:
@@ -128,7 +144,15 @@ class Line:
     def has_succeeded(self) -> bool:
         """Whether the deciding attempt did, be the task satisfied by now or not."""
         deciding = self.deciding
-        return deciding is not None and deciding.end is not None and verdict(deciding.end) == "succeeded"
+        if deciding is None:
+            return self.standing is not None
+        return deciding.end is not None and verdict(deciding.end) == "succeeded"
+
+    @property
+    def standing(self) -> Success | None:
+        """The success that is kept, if nothing was started since and nobody asked for it again."""
+        is_newest = self.success is not None and self.success.round == self.round and not self.tries
+        return self.success if is_newest else None
 
     @property
     def attempts_of_round(self) -> int:
@@ -138,7 +162,7 @@ class Line:
     @property
     def is_untouched(self) -> bool:
         """Never started by us, and nobody asked for it again: whatever lies in its output is not ours."""
-        return not self.rounds and not any(a.is_started for a in self.attempts)
+        return not self.rounds and not self.success and not any(a.is_started for a in self.attempts)
 
     @property
     def aside_due(self) -> int:
@@ -146,12 +170,25 @@ class Line:
 
         A lost attempt may have died before it did so: the folder of that round says whether it did.
         """
-        last = max((a.claim.round for a in self.attempts if a.has_run), default=0)
+        kept = self.success.round if self.success else 0
+        last = max([kept, *(a.claim.round for a in self.attempts if a.has_run)])
         return max((r.number for r in self.rounds if r.aside and r.number > last), default=0)
 
     @property
     def is_aside_due(self) -> bool:
         return self.aside_due > 0
+
+    def forget(self) -> None:
+        """If the last attempt succeeded, keep of it, and of those before, only what decisions hang on: the records
+        tell the rest.
+        """
+        if not self.attempts or self.attempts[-1].end is None or verdict(self.attempts[-1].end) != "succeeded":
+            return
+        last, task = self.attempts[-1], self.task
+        identity = task.identity if last.claim.identity == task.identity else last.claim.identity  # one string for both
+        needs = last.claim.needs or _NONE
+        self.success = Success(last.number, last.claim.round, identity, needs, self.rounds_succeeded[:-1])
+        self.attempts = ()
 
 
 def count(line: Line, wanted: Verdict) -> int:
@@ -177,7 +214,7 @@ def derive(line: Line, around: Around) -> State:
     if line.attempts and line.attempts[-1].end is None:
         return Running(line.attempts[-1].number)
     if line.is_cancelled:
-        return Ended("cancelled", line.deciding.number if line.deciding else 0)
+        return Ended("cancelled", _decided_by(line))
     lines = around.lines
     needs = line.task.needs
     for name in reversed(needs):  # the last one is likely to be open longest: one look is enough for most events
@@ -213,28 +250,42 @@ def _is_met(state: State, around: Around) -> bool:
     return is_ignored or is_satisfied(state)
 
 
+def _decided_by(line: Line) -> int:
+    if (kept := line.standing) is not None:
+        return kept.attempt
+    return line.deciding.number if line.deciding else 0
+
+
 def _attempt(state: State) -> int:
     return state.attempt if isinstance(state, Ended) else 0
 
 
 def _from_own_history(line: Line, made_from: Mapping[str, int]) -> State:
+    if (kept := line.standing) is not None:
+        return _succeeded(line, kept.attempt, _stale(line, kept, made_from))
     tries = line.tries
     if not tries:
         return _unstarted(line)
     last = tries[-1]
     found = verdict(last.end) if last.end else "free"
-    stale: Why | None = None
-    if last.claim.identity != line.task.identity:
-        stale = "changed"
-    elif dict(last.claim.needs) != dict(made_from):
-        stale = "a need changed"
-    elif found == "succeeded" and line.output not in {"none", "there"}:
-        stale = "output gone"
+    stale = _stale(line, last.claim, made_from)
     if found == "succeeded":
-        return Ended("succeeded", last.number, stale)
+        return _succeeded(line, last.number, stale)
     if stale:
         return Ended("failed", last.number, stale)
     return _again(line, last, found)
+
+
+def _stale(line: Line, then: Claim | Success, made_from: Mapping[str, int]) -> Why | None:
+    """Whether what was executed `then` is not what would be executed now."""
+    if then.identity != line.task.identity:
+        return "changed"
+    return "a need changed" if dict(then.needs) != dict(made_from) else None
+
+
+def _succeeded(line: Line, attempt: int, stale: Why | None) -> State:
+    is_gone = line.output not in {"none", "there"}
+    return Ended("succeeded", attempt, stale or ("output gone" if is_gone else None))
 
 
 def _unstarted(line: Line) -> State:

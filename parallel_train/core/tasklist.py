@@ -143,7 +143,6 @@ def _names(drafts: Sequence[Draft]) -> list[str]:
     varying = _varying(drafts)
     wanted = [draft.task.name or _automatic(draft, varying[draft.base]) for draft in drafts]
     taken = {draft.task.name for draft in drafts}
-    taken = {draft.task.name for draft in drafts}
     shared = {name for name, times in Counter(wanted).items() if times > 1 or name in taken} - {""}
     taken.update(wanted)
     numbers: Counter[str] = Counter()

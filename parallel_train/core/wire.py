@@ -32,6 +32,7 @@ from parallel_train.core.slots import Device
 from parallel_train.core.task import DoneWhen, Metric, Task, fill
 
 Data = Mapping[str, Any]
+_OUTPUTS = {state: state for state in get_args(OutputState)}  # one string for all tasks: a situation keeps it
 Check = Callable[[Any], bool]
 
 
@@ -171,7 +172,8 @@ _ABOUT: Mapping[str, Check] = {
 
 
 def end_of(data: Data) -> End:
-    return End(**{**_known(End, data), "outcome": outcome_of(data["outcome"])})
+    output = _OUTPUTS[data.get("output", "none")]
+    return End(**{**_known(End, data), "outcome": outcome_of(data["outcome"]), "output": output})
 
 
 def end_data(end: End) -> dict[str, Any]:
@@ -207,7 +209,7 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
             return {"timed_out": True}
         case NotStarted(why):
             return {"not_started": why}
-        case Lost(why):
+        case Lost(why):  # pragma: no branch
             return {"lost": why}
 
 

@@ -1,12 +1,14 @@
 """The beat of one attempt: shows other hosts that it lives, and learns whether it was cancelled or given to another.
 
 A good beat is one that was written and then found the attempt's end absent; it counts from when it was sent. On a
-network disk it comes from a child, since a disk that hangs must not hold the shim, which has to halt its task then.
+network disk, and where somebody works who can't be seen from here, it comes from a child: a disk that hangs must not
+hold the shim, which has to halt its task then, and whoever stops the shim alone does not make it look dead.
 Standard library only, Python 3.8 and newer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -16,9 +18,10 @@ from typing import Any
 
 from parallel_train.procs import process
 from parallel_train.procs.asked import Asked
+from parallel_train.store import records
 
-# When the last good beat was sent (monotonic seconds, one clock for all processes), taken, cancelled.
-_STATE = struct.Struct("d??")
+_STATE = struct.Struct("d??")  # when the last good beat was sent (as `Beat.now` says), taken, cancelled
+_WAKE = 1.0  # seconds: a timer stands still while the machine is suspended, so its end must not be far
 
 
 class Beat:
@@ -32,6 +35,8 @@ class Beat:
         self._path = os.path.join(order["queue"], "beats", name)
         self._ends = os.path.join(order["queue"], "ends")
         self._name = name
+        self._workers = os.path.join(order["queue"], "workers")
+        self._met: set[str] = set()
         self._state = mmap.mmap(-1, _STATE.size)
         self._state[:] = _STATE.pack(since, False, False)
         self.asked = Asked(order)
@@ -39,8 +44,13 @@ class Beat:
         self._due = since + self.interval
         self.child = 0
 
+    @staticmethod
+    def now() -> float:
+        """Seconds by a clock of all processes here that goes on while the machine is suspended: that is silence too."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
     def start(self) -> None:
-        """On a network disk: leave it to a child from now on."""
+        """Where the beat is to come from a child: leave it to one from now on."""
         if not self.is_shared:
             return
         shim = os.getpid()
@@ -53,6 +63,12 @@ class Beat:
                     self._send()
             finally:
                 os._exit(0)
+
+    def restart(self) -> None:
+        """Leave it to a new child: there is none, or it died and was reaped."""
+        self.child = 0
+        with contextlib.suppress(OSError):  # no processes: the shim beats itself
+            self.start()
 
     def stop(self) -> None:
         """No more: the task is over."""
@@ -75,19 +91,46 @@ class Beat:
         if not self.child and now >= self._due:
             self._due = now + self.interval
             self._send()
+            if not self.is_shared and self._meets_strangers():
+                self.is_shared = True
+                self.restart()
         sent, is_taken, is_cancelled = _STATE.unpack(self._state[:])
         if is_taken or is_cancelled:
             return "taken" if is_taken else "cancelled"
         return "silent" if self.is_shared and now - sent >= self.lease / 2 else "good"
 
     def due(self, now: float) -> float:
-        """When to look again (monotonic seconds)."""
+        """When to look again."""
+        if not self.is_shared:
+            return now + self.interval
         sent, _, _ = _STATE.unpack(self._state[:])
         silent = sent + self.lease / 2
-        return min(now + self.interval, silent) if self.is_shared and silent > now else now + self.interval
+        soon = now + min(self.interval, _WAKE)
+        return min(soon, silent) if silent > now else soon
+
+    def _meets_strangers(self) -> bool:
+        """Whether a worker came that can't be seen from here, and may so take over what is silent."""
+        try:
+            new = set(os.listdir(self._workers)) - self._met
+        except OSError:
+            return False  # can't be seen now
+        self._met |= new
+        return any(map(self._is_stranger, new))
+
+    def _is_stranger(self, worker: str) -> bool:
+        here = process.this_machine()
+        try:
+            owner = records.read_one(os.path.join(self._workers, worker))["owner"]
+            if owner["machine"] != here["machine"]:
+                return True
+            return bool(owner["boot"] == here["boot"] and owner["pidns"] != here["pidns"])
+        except FileNotFoundError:
+            return False  # it left, or was not there yet under this name
+        except (OSError, records.DamagedError, records.NewerVersionError, LookupError, TypeError):
+            return True  # nobody can say who it is
 
     def _send(self) -> None:
-        sent = time.monotonic()
+        sent = self.now()
         self._number += 1
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -8,7 +8,7 @@ import os
 import signal
 from typing import Any
 
-from parallel_train.procs import process
+from parallel_train.procs import fence, process
 
 SECRET = "secret:"  # noqa: S105  the prefix of a reference, not a secret
 
@@ -37,7 +37,7 @@ def start(order: dict[str, Any], held: list[int], log: int, err: int) -> int:
     program = _program(order["argv"][0], order["cwd"], environment)
     told, tell = os.pipe()
     shim = os.getpid()
-    pid = os.fork()
+    pid = fence.fork(order["group"])
     if pid == 0:
         os.close(told)
         _become(order, environment, program, shim=shim, files=(held, log, err), tell=tell)

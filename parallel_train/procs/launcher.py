@@ -16,9 +16,11 @@ import signal
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 LENGTH = struct.Struct("!I")
+PATIENCE = 60.0  # seconds for what a dead shim left to die, before its scheduler may go on without
 
 
 def receive(connection: socket.socket) -> dict[str, Any] | None:
@@ -46,8 +48,9 @@ def _exactly(connection: socket.socket, size: int) -> bytes | None:
 class Launcher:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.shims: set[int] = set()
-        self.is_sweeping = False
+        self.shims: dict[int, int] = {}  # pid -> its pipe, which we hold open too until nothing that it left lives
+        self.unswept: list[int] = []  # the pipes of shims that died
+        self.since = 0.0
 
     def serve(self) -> None:
         wake, wakes = os.pipe()
@@ -58,9 +61,10 @@ class Launcher:
         poll.register(self.connection, select.POLLIN)
         poll.register(wake, select.POLLIN)
         while True:
-            ready = {descriptor for descriptor, _ in poll.poll()}
+            ready = {descriptor for descriptor, _ in poll.poll(1000 if self.unswept else None)}
             if wake in ready:
                 os.read(wake, 4096)
+            if wake in ready or self.unswept:
                 self.reap()
             if self.connection.fileno() in ready:
                 order = receive(self.connection)
@@ -72,14 +76,15 @@ class Launcher:
         """Fork a shim for `order`; send its pid with a pidfd and the pipe on which it reports."""
         from parallel_train.procs import process  # noqa: PLC0415  its path is known only at run time
 
-        heard, hears = os.pipe()
         reply: dict[str, Any] = {"task": order["task"], "attempt": order["attempt"]}
+        pipe: tuple[int, ...] = ()
         descriptors = []
         try:
+            pipe = heard, hears = os.pipe()
             pid = os.fork()
             if pid == 0:
                 self.become_shim(order, hears, heard)
-            self.shims.add(pid)
+            self.shims[pid] = hears
             descriptors = [process.open_pidfd(pid), heard]  # not reaped yet: the pid is this shim's
             reply["pid"] = pid
         except OSError as error:
@@ -90,7 +95,7 @@ class Launcher:
             self.connection.sendmsg([LENGTH.pack(len(data)) + data], handed)
         except OSError:
             pass  # the scheduler is gone: the next read says so
-        for descriptor in {*descriptors, heard, hears}:
+        for descriptor in {*descriptors, *pipe} - set(self.shims.values()):
             os.close(descriptor)
 
     def become_shim(self, order: dict[str, Any], hears: int, heard: int) -> None:
@@ -102,7 +107,8 @@ class Launcher:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self.connection.close()
-            os.close(heard)
+            for descriptor in (heard, *self.shims.values(), *self.unswept):
+                os.close(descriptor)
             shim.main(order, lambda message: _tell(hears, message))
             code = 0
         finally:
@@ -119,13 +125,27 @@ class Launcher:
                 break
             if pid == 0:
                 break
-            self.is_sweeping |= pid in self.shims and status != 0
-            self.shims.discard(pid)
-        if self.is_sweeping:
-            self.is_sweeping = self.sweep()
+            hears = self.shims.pop(pid, -1)
+            if hears >= 0 and status:
+                self.since = self.since if self.unswept else time.monotonic()
+                self.unswept.append(hears)
+            elif hears >= 0:
+                os.close(hears)
+        if self.unswept:
+            self.go_on(self.sweep())
 
-    def sweep(self) -> bool:
-        """Kill what a dead shim left: all children of this subreaper that are not shims; whether there were any.
+    def go_on(self, left: list[int]) -> None:
+        """Let their scheduler see that shims are dead, now that nothing of theirs lives, or does not die."""
+        if left and time.monotonic() < self.since + PATIENCE:
+            return
+        for hears in self.unswept:
+            for pid in left:
+                _tell(hears, {"trouble": f"process {pid}, left by a task whose supervisor was killed, does not die"})
+            os.close(hears)
+        self.unswept.clear()
+
+    def sweep(self) -> list[int]:
+        """Kill what dead shims left: all children of this subreaper that are not shims; which there were.
 
         The children of those come here in their turn: whoever is reaped, this is asked again.
         """
@@ -136,7 +156,7 @@ class Launcher:
         for pid in left:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)  # ours to reap, so the pid can't be another's
-        return bool(left)
+        return left
 
 
 def _tell(descriptor: int, message: dict[str, Any]) -> None:
@@ -149,7 +169,7 @@ def _tell(descriptor: int, message: dict[str, Any]) -> None:
 def main() -> None:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.path.append(package)
-    from parallel_train.procs import process, shim, watch  # noqa: F401, PLC0415  loaded before the first fork
+    from parallel_train.procs import fence, process, shim, watch  # noqa: F401, PLC0415  loaded before the first fork
 
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -158,6 +178,8 @@ def main() -> None:
     os.setsid()
     process.become_subreaper()
     process.this_machine()
+    fence.place()
+    fence.tidy()
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     gc.disable()

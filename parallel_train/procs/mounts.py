@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from parallel_train.core.machine import Disk
 
+TABLE = "/proc/self/mountinfo"
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -17,7 +19,7 @@ class Mount:
 
 def disk_of(folder: str) -> Disk:
     """Raises OSError where the folder can't be looked at."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    with open(TABLE, encoding="utf-8", errors="surrogateescape") as file:
         mount = mount_of(os.path.realpath(folder), parse(file.read()))
     room = os.statvfs(folder)
     return Disk(

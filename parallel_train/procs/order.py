@@ -61,7 +61,7 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
         "lease": around.lease,
         "beat": contact.interval(around.lease),
         "shared": around.is_shared(),
-        "takeover": launch.is_takeover,
+        "wait": launch.wait,
         "needs": {name: [seen.round, seen.deciding, seen.last] for name, seen in launch.needs.items()},
         "slots": list(launch.slots),
         "gpus": [_spoken(device) for device in devices],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import time
@@ -82,7 +83,20 @@ def this_process(worker: str) -> dict[str, object]:
 
 
 def open_pidfd(pid: int) -> int:
-    """A descriptor that becomes readable when `pid` ends. Raises ProcessLookupError."""
+    """A descriptor that becomes readable when `pid` ends.
+
+    Raises ProcessLookupError, also where the number has come to a thread of some process: the kernel then says
+    that there is no such process (since Linux 6.15) or that the number is none.
+    """
+    try:
+        return _pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
+        raise
+
+
+def _pidfd_open(pid: int) -> int:
     opener = getattr(os, "pidfd_open", None)
     if opener is not None:
         return int(opener(pid))
@@ -116,6 +130,13 @@ def send(descriptor: int, number: int) -> None:
     """Signal the process behind a pidfd; one that is gone is left alone."""
     with contextlib.suppress(OSError):
         _libc.syscall(424, descriptor, number, None, 0)
+
+
+def described(pid: int) -> str:
+    """Such as "4242 (python, state D)"."""
+    text = _read(f"/proc/{pid}/stat")
+    name, state = text[text.find("(") + 1 : text.rfind(")")], text[text.rfind(")") + 2 :][:1]
+    return f"{pid} ({name}, state {state})"
 
 
 def all_pids() -> list[int]:
@@ -166,13 +187,24 @@ def _carries(pid: int, cookie: str) -> bool:
         return False
 
 
+def carriers(cookie: str) -> list[int]:
+    """The living processes that carry `cookie` in their environment."""
+    return [pid for pid in all_pids() if _carries(pid, cookie) and start_time(pid)]
+
+
 def kill_carriers(cookie: str) -> int:
-    """SIGKILL every process that carries `cookie` in its environment, until none is left; how many there were."""
+    """SIGKILL every process that carries `cookie` in its environment, until none is left; how many there were.
+
+    One that does not die is given half a second.
+    """
     killed: set[tuple[int, int]] = set()
+    delay = 0.002
     for _ in range(100):
-        found = [pid for pid in all_pids() if _carries(pid, cookie) and start_time(pid)]
-        if not found:
+        found = carriers(cookie)
+        if not found or delay > 0.5:
             break
+        has_bred = not killed.issuperset((pid, start_time(pid)) for pid in found)
+        delay = 0.002 if has_bred else 2 * delay
         for pid in found:
             try:
                 descriptor = open_pidfd(pid)
@@ -182,5 +214,5 @@ def kill_carriers(cookie: str) -> int:
                 killed.add((pid, start_time(pid)))
                 send(descriptor, signal.SIGKILL)
             os.close(descriptor)
-        time.sleep(0.002)  # a killed process keeps its entry until it is reaped
+        time.sleep(delay)  # a killed process keeps its entry until it is reaped
     return len(killed)

@@ -21,7 +21,7 @@ from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, V
 from parallel_train.core.facts import Claim, LostBy, Owner
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs import launcher, locks, order, process
+from parallel_train.procs import fence, launcher, locks, order, process
 from parallel_train.procs.signals import Signals
 from parallel_train.store import records
 
@@ -53,8 +53,8 @@ def _lives(owner: Owner) -> bool | None:
     here = process.this_machine()
     if owner.machine != here["machine"]:
         return None
-    if owner.boot != here["boot"]:
-        return False
+    if owner.boot != here["boot"]:  # copied images share their machine id: one of another name may be another machine
+        return False if owner.host == here["host"] else None
     if owner.pidns != here["pidns"]:
         return None
     descriptor = process.open_proven(owner.pid, owner.start)
@@ -78,6 +78,7 @@ def sweep(claim: Claim) -> None:
     """Kill what a dead owner left running."""
     if claim.cookie and claim.owner.boot == process.boot_id():
         process.kill_carriers(claim.cookie)
+        fence.sweep(claim.group, claim.cookie)
 
 
 def check_kernel() -> None:
@@ -279,7 +280,7 @@ class LocalRunner:
                 shim.is_over = True
                 self._events.append(Refused(*shim.key, why, now, tuple(slots), text))
             case {"trouble": str(text)}:
-                self._events.append(Warned(text))
+                self._events.append(Warned(text, shim.key[0]))
 
     def _died(self, shim: _Shim) -> Event:
         """A shim is gone without a last word."""
@@ -296,8 +297,8 @@ class LocalRunner:
         path = self._around.queue / "ends" / f"{key[0]}.{key[1]}"
         try:
             return Ended(wire.end_of(records.read_one(str(path))), time.monotonic())
-        except (OSError, records.DamagedError):
-            return None
+        except (OSError, records.DamagedError, records.NewerVersionError, KeyError, TypeError, ValueError):
+            return None  # whoever ends it as lost finds the same, and says so
 
     def _refuse(self, key: Key, text: str) -> None:
         self._events.append(Refused(*key, "trouble", time.monotonic(), text=text))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import time
 from typing import Any, Callable, Dict
 
-from parallel_train.procs import aside, child, locks, outputs, process, watch
+from parallel_train.procs import aside, child, fence, locks, outputs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.store import records
 
@@ -53,7 +54,7 @@ def main(order: Order, report: Report) -> None:
     report({"claimed": claim})
     beat = Beat(order, order["sent"])
     beat.start()
-    end = _run(order, (held, log, err), beat)
+    end = _run(order, (held, log, err), beat, report)
     is_ours = _say_end(order, end, report)
     for descriptor in held:
         with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
@@ -72,14 +73,26 @@ def _take_slots(order: Order) -> list[int]:
         descriptor = locks.take(name)
         if descriptor is None:
             raise RefusedError("busy", locks.queue_of_holder(name), (name,))
+        _sweep_former_holder(name, descriptor)
         held.append(descriptor)
     order["cookie"] = _cookie(order)
+    order["group"] = fence.path(order["cookie"])
     for descriptor in held:
-        before = locks.holder(descriptor)
-        if before.get("boot") == process.boot_id():
-            process.kill_carriers(str(before.get("cookie")))
         locks.sign(descriptor, _holder(order))
     return held
+
+
+def _sweep_former_holder(name: str, descriptor: int) -> None:
+    """End what a killed shim left that had the slot. It keeps it where that does not die."""
+    before = locks.holder(descriptor)
+    if before.get("boot") != process.boot_id():
+        return
+    cookie, group = str(before.get("cookie")), before.get("group")
+    process.kill_carriers(cookie)
+    if not fence.sweep(group, cookie) or process.carriers(cookie):
+        left = [process.described(pid) for pid in {*process.carriers(cookie), *fence.members(group)}]
+        text = "{} that does not die: process {}".format(before.get("queue"), ", ".join(left))
+        raise RefusedError("busy", text, (name,))
 
 
 def _cookie(order: Order) -> str:
@@ -97,6 +110,7 @@ def _holder(order: Order) -> dict[str, Any]:
         "pid": os.getpid(),
         "boot": process.boot_id(),
         "cookie": order["cookie"],
+        "group": order["group"],
     }
 
 
@@ -120,11 +134,12 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         "log": log_path,
         "err": err_path,
         "cookie": order["cookie"],
+        "group": order["group"],
         "made_with": order["made_with"],
         "lease": order["lease"],
         "at": _now(),
     }
-    order["sent"] = time.monotonic()
+    order["sent"] = Beat.now()
     has_won = False
     try:
         has_won = records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))
@@ -134,7 +149,6 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
                 os.unlink(os.path.join(order["project"], path))  # empty, and ours
     if not has_won:
         raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
-    order["inode"] = os.lstat(_path(order, "claims", task, attempt)).st_ino
     return claim, log, err
 
 
@@ -164,7 +178,7 @@ def _new_file(path: str) -> int:
 # ---- with the claim ----
 
 
-def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[str, Any]:
+def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Report) -> dict[str, Any]:
     """Look again, put an old output aside, run the command; the end as a record."""
     held, log, err = files
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
@@ -188,9 +202,10 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
         end.update({"outcome": {"not_started": text}} if error.errno in child.PASSING else {"outcome": {"exited": 126}})
         end["note"] = text
     else:
-        watched = watch.Watch(pid, order, held, beat)
+        watched = watch.Watch(pid, order, held, beat, say=lambda text: report({"trouble": text}))
         watched.wait()
         end.update(watched.outcome())
+    fence.end(order["group"])
     beat.stop()
     end.update(
         seconds=time.monotonic() - began,
@@ -202,9 +217,9 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat) -> dict[st
 
 def _wait_for_former_owner(order: Order, beat: Beat) -> str:
     """After a takeover: whoever had the last attempt, and may live, halts it half a lease after its last good beat."""
-    until = time.monotonic() + (order["lease"] / 2 + order["beat"] if order["takeover"] else 0.0)
+    until = Beat.now() + order["wait"]
     while True:
-        now = time.monotonic()
+        now = Beat.now()
         if now >= until:
             return ""
         if beat.look(now) == "taken":
@@ -214,7 +229,7 @@ def _wait_for_former_owner(order: Order, beat: Beat) -> str:
 
 
 def _silence(beat: Beat) -> str:
-    return "" if beat.look(time.monotonic()) == "good" else "the queue's disk does not answer"
+    return "" if beat.look(Beat.now()) == "good" else "the queue's disk does not answer"
 
 
 def _disagreement(order: Order, beat: Beat) -> str:
@@ -238,9 +253,13 @@ def _prepare_output(order: Order) -> None:
     if order["aside"]:
         name = "{}.{}".format(order["task"], order["aside"])
         aside.put_aside(order["queue"], name, order["attempt"], output)
+    parent = os.path.dirname(output)
     previous = os.umask(order["umask"])  # what the user's runs make is made the user's way
     try:
-        os.makedirs(os.path.dirname(output), exist_ok=True)
+        os.makedirs(parent, exist_ok=True)
+    except FileExistsError:  # or it could not be looked at: then the look is what failed
+        if not stat.S_ISDIR(os.stat(parent).st_mode):
+            raise
     finally:
         os.umask(previous)
 
@@ -269,13 +288,17 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
 
 
 def _is_claim_ours(order: Order) -> bool:
-    """Whether the claim is the file that we linked: a queue may be deleted, and made anew, while we run."""
+    """Whether the claim is the one that we linked: a queue may be deleted, and made anew, while we run.
+
+    By what it says: a new file is often given the number of the one that was deleted.
+    """
     try:
-        return os.lstat(_path(order, "claims", order["task"], order["attempt"])).st_ino == int(order["inode"])
-    except FileNotFoundError:
+        there = records.read_one(_path(order, "claims", order["task"], order["attempt"]))
+    except (FileNotFoundError, records.NewerVersionError):
         return False
-    except OSError:
-        return True  # can't be seen now
+    except (OSError, records.DamagedError):
+        return True  # can't be seen now, or never again
+    return isinstance(there, dict) and bool(there.get("cookie") == order["cookie"])
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:

@@ -7,14 +7,14 @@ import signal
 import time
 from types import FrameType
 
-from parallel_train.core.decide import KILL, STOP
+from parallel_train.core.decide import LEAVE, STOP
 from parallel_train.core.events import Event, HungUp, Interrupted
 
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Signals:
-    """Ctrl-C drains, stops, kills; TERM is Ctrl-C twice; HUP goes on without the terminal.
+    """Ctrl-C drains, stops, kills, leaves; TERM is Ctrl-C twice; HUP goes on without the terminal.
 
     `wakeup` becomes readable when one came. A signal that was ignored when we started (nohup) stays ignored.
     """
@@ -48,7 +48,7 @@ class Signals:
         if number == signal.SIGHUP:
             return HungUp()
         least = STOP if number == signal.SIGTERM else 0
-        self._level = min(max(self._level + 1, least), KILL)
+        self._level = min(max(self._level + 1, least), LEAVE)
         return Interrupted(self._level, _EXIT_CODES[signal.Signals(number)], time.monotonic())
 
     def close(self) -> None:

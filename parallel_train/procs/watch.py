@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, Callable
 
-from parallel_train.procs import locks, process
+from parallel_train.procs import fence, locks, process
 from parallel_train.procs.beat import Beat
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
+STUBBORN = 6  # times the grace, after KILL: what has not died by then is named
 TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -22,9 +23,14 @@ LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 class Watch:
     """One running command, from its start until nothing of it is left."""
 
-    def __init__(self, pid: int, order: dict[str, Any], held: list[int], beat: Beat) -> None:
+    def __init__(
+        self, pid: int, order: dict[str, Any], held: list[int], beat: Beat, *, say: Callable[[str], None]
+    ) -> None:
         self.pid = pid
+        self.say = say
+        self.log = str(order["log"])
         self.grace = float(order["grace"])  # seconds between INT, TERM and KILL
+        self.group = str(order["group"])
         self.held = held
         self.beat = beat
         self.is_halted = False
@@ -37,8 +43,10 @@ class Watch:
         self.status: int | None = None
         self.usage: Any = None
         self.swept = 0
+        self.killed = 0.0  # when what is left was first killed
 
     def wait(self) -> None:
+        self._on_time(time.monotonic())  # we may have been stopped since it was started
         while self.status is None:
             told = signal.sigtimedwait(SIGNALS, self._patience())
             self._reap()  # first: a task that has ended is not stopped any more
@@ -74,7 +82,8 @@ class Watch:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        until = [self.next_touch, self.beat.due(now)]
+        seen = Beat.now()
+        until = [self.next_touch, now + self.beat.due(seen) - seen]
         if self.stopped:
             until.append(self.next_rung)
         elif self.deadline is not None:
@@ -94,12 +103,13 @@ class Watch:
             self.next_touch = now + TOUCH
             for descriptor in self.held:
                 locks.touch(descriptor)
-        self._on_beat(self.beat.look(now))
+        self._on_beat(self.beat.look(Beat.now()))
         if self.stopped:
             if now >= self.next_rung:
                 self._climb()
         elif self.deadline is not None and now >= self.deadline:
             self._stop("timeout")
+        self._name_what_lives(now)
 
     def _on_beat(self, found: str) -> None:
         """Halt while nobody can know that we live, and go on when the disk answers; give up what is another's."""
@@ -114,6 +124,7 @@ class Watch:
             self._signal_tree(signal.SIGSTOP if self.is_halted else signal.SIGCONT)
 
     def _signal_tree(self, number: int) -> None:
+        self._signal_group(number)  # first: at once, however many processes there are to look through
         _signal_all([pid for pid in process.descendants(os.getpid()) if pid != self.beat.child], number)
 
     def _stop(self, why: str) -> None:
@@ -126,12 +137,18 @@ class Watch:
         number = LADDER[min(self.rung, len(LADDER) - 1)]
         self.rung += 1
         self.next_rung = time.monotonic() + self.grace
+        if number == signal.SIGKILL:
+            self._signal_tree(number)
+            fence.kill(self.group)
+            self.killed = self.killed or time.monotonic()
+        else:
+            self._signal_group(number)
+
+    def _signal_group(self, number: int) -> None:
         try:
             os.killpg(self.pid, number)  # its own session, and not reaped yet: the group is the task's
         except OSError:
             pass  # gone, or a setuid program that only root may signal: we wait on
-        if number == signal.SIGKILL:
-            self._signal_tree(number)
 
     def _reap(self) -> bool:
         """Reap whatever has ended; whether children are left."""
@@ -144,6 +161,8 @@ class Watch:
                 return True
             if pid == self.pid:
                 self.status, self.usage = status, usage
+            elif pid == self.beat.child:
+                self.beat.restart()
 
     def _sweep(self) -> None:
         """End every process that outlived the task: no children left proves that the whole tree is gone."""
@@ -154,9 +173,22 @@ class Watch:
         _signal_all(left, signal.SIGTERM)
         until = time.monotonic() + min(SWEEP_GRACE, self.grace)
         while self._reap():
-            if time.monotonic() >= until or signal.SIGQUIT in signal.sigpending():
+            now = time.monotonic()
+            if now >= until or signal.SIGQUIT in signal.sigpending():
                 _signal_all(process.descendants(os.getpid()), signal.SIGKILL)
+                fence.kill(self.group)
+                self.killed = self.killed or now
+            self._name_what_lives(now)
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+
+    def _name_what_lives(self, now: float) -> None:
+        """Say it once where KILL does not help: all else goes on, and this attempt keeps its slot."""
+        if not self.killed or now < self.killed + STUBBORN * self.grace:
+            return
+        self.killed = float("inf")
+        for pid in process.descendants(os.getpid()):
+            if pid != self.beat.child:
+                self.say(f"process {process.described(pid)} does not die: the slot of {self.log} stays taken")
 
 
 def _signal_all(pids: list[int], number: int) -> None:

@@ -29,6 +29,7 @@ from parallel_train.core.events import (
 )
 from parallel_train.core.facts import verdict
 from parallel_train.core.situation import Situation
+from parallel_train.errors import ParallelTrainError
 from parallel_train.ports import Clock
 from parallel_train.report import summary, view, words
 from parallel_train.report.lines import Narrator
@@ -139,11 +140,18 @@ class ConsoleReporter:
 
     def close(self, situation: Situation, exit_code: int) -> None:
         self.stop()
-        sheet = self.setup.results() if self.setup.results else None
-        if sheet is not None:
-            self._print_sheet(sheet)
+        self._show_results()
         for said in summary.closing(situation, self.memory, exit_code, self._moment().now):
             self._say(said, lasting=True)
+
+    def _show_results(self) -> None:
+        try:
+            sheet = self.setup.results() if self.setup.results else None
+        except (OSError, ParallelTrainError) as error:
+            self._say(Said(f"! the results can't be read: {words.clean(str(error))}", "bad"), lasting=True)
+            return
+        if sheet is not None:
+            self._print_sheet(sheet)
 
     def stop(self) -> None:
         """Give the terminal back; harmless when repeated."""

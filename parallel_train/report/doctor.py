@@ -114,17 +114,23 @@ def gpus(asked: str, takes: Sequence[str], notes: Sequence[str]) -> Finding:
 
 # ---- the disk ----
 
-_WITHOUT_LINKS = {"cifs", "smb3", "smbfs", "vfat", "exfat", "msdos"}
+_WITHOUT_LINKS = {"vfat", "exfat", "msdos", "vboxsf", "prl_fs"}
 _LOCAL_DISK = "keep the project on a local disk or on NFS; results may go elsewhere: --output-base PATH"
 _KINDS: dict[str, tuple[Health, str, str]] = {
     **dict.fromkeys(NETWORK, ("ok", "a network disk: slower, and safe for one host or several", "")),
-    **dict.fromkeys(_WITHOUT_LINKS, ("wrong", "has no hard links that keep two workers off one task", _LOCAL_DISK)),
+    **dict.fromkeys(
+        _WITHOUT_LINKS, ("wrong", "it has no hard links, which keep two workers off one task", _LOCAL_DISK)
+    ),
     **dict.fromkeys(("tmpfs", "ramfs"), ("note", "in memory: gone after a restart", "keep what matters on a disk")),
     **dict.fromkeys(("overlay", "aufs"), ("note", "a container's own: gone with it", "mount a folder of the host")),
-    **dict.fromkeys(("9p", "drvfs"), ("note", "a disk of Windows: slow", "keep the project below ~ in Linux")),
+    **dict.fromkeys(("9p", "drvfs"), ("note", "slow, and for one host at a time", "keep the project below ~ in Linux")),
     "unknown": ("note", "can't be told", ""),
 }
-_FUSE: tuple[Health, str, str] = ("note", "a program's disk (FUSE): it may do links otherwise than a disk", _LOCAL_DISK)
+_ONE_HOST: tuple[Health, str, str] = (
+    "note",
+    "for one host at a time",
+    "see what it can: parallel-train doctor --shared DIR",
+)
 
 
 def disk(what: str, found: Disk | str) -> Finding:
@@ -134,8 +140,8 @@ def disk(what: str, found: Disk | str) -> Finding:
     where = f"{what} {found.folder} ({found.kind})"
     if not found.is_writable:
         return Finding("wrong", "disk", f"{where} can't be written", "choose another folder: -C DIR")
-    plain: tuple[Health, str, str] = ("ok", "", "")
-    health, meaning, fix = _FUSE if found.kind.startswith("fuse") else _KINDS.get(found.kind, plain)
+    plain: tuple[Health, str, str] = _ONE_HOST if found.is_for_one_host else ("ok", "", "")
+    health, meaning, fix = _KINDS.get(found.kind, plain)
     room = f"{_size(found.free_mib)} free"
     few = found.free_files is not None and found.free_files < _FEW_FREE_FILES
     if few:
@@ -212,6 +218,15 @@ def locks(place: str, trouble: str) -> Finding:
     return Finding("ok", "locks", f"in {place}")
 
 
+def strays(obstacle: str) -> Finding:
+    """`obstacle` as procs.fence says it: why attempts have no control groups."""
+    if not obstacle:
+        return Finding("ok", "strays", "all that a task leaves running is ended, what hides too")
+    text = f"what a task leaves running is ended, unless it hides and its supervisor is killed: {obstacle}"
+    fix = "systemd-run --user --scope -p Delegate=yes parallel-train …" if "delegated" in obstacle else ""
+    return Finding("ok", "strays", text, fix)
+
+
 def logout(trouble: str) -> Finding:
     """`trouble` as procs.logout says it, with its fix."""
     if not trouble:
@@ -237,7 +252,7 @@ def plain(findings: Sequence[Finding]) -> str:
         lines.append(head + words.clean(found.text))
         if found.fix:
             lines.append(f"{'':{len(head)}}-> {words.clean(found.fix)}")
-    return "\n".join([*lines, summary(findings)])
+    return "\n".join(lines)
 
 
 def table(findings: Sequence[Finding]) -> Table:

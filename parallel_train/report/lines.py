@@ -71,8 +71,8 @@ class Narrator:
                 return _put_aside(slot, tasks, s)
             case Silent():
                 return _silent(event, s)
-            case Warned(text):
-                return self._warn(text)
+            case Warned(text, task):
+                return self._warn(f"{words.name(s.lines[task].task)}: {text}" if task in s.lines else text)
             case _:
                 return _of_this_process(event, s, self.journal)
 
@@ -90,11 +90,11 @@ class Narrator:
         return Said(f"[{words.slot(claim.gpus)}] Started by {_other(claim)}: {words.name(line.task)}", "note")
 
     def _ended(self, end: End, s: Situation, moment: Moment) -> Said | None:
-        key = (end.task, end.attempt)
         line = s.lines.get(end.task)
-        if line is None or not self.memory.finish(key):
+        active = self.memory.active.get((end.task, end.attempt))
+        if line is None or not self.memory.finish(line.task.id, end.attempt):
             return None
-        claim = next((a.claim for a in line.attempts if a.number == end.attempt), None)
+        claim = active.claim if active else None
         where = f"[{words.slot(claim.gpus)}]" if claim else "[?]"
         self.memory.pace.note(line.task, end)
         name = words.name(line.task)
@@ -273,7 +273,10 @@ def _of_this_process(event: Event, s: Situation, journal: str) -> Said | None:
             )
         case Interrupted(2):
             return Said(f"Stopping {running} (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them", "note")
-        case Interrupted():
-            return Said(f"Killing {running}", "note")
+        case Interrupted(level):
+            verb = "dies" if len(s.mine) == 1 else "die"
+            return Said(
+                f"Killing {running}" if level == 3 else f"Leaving without waiting: {running} {verb} unseen", "note"
+            )
         case _:
             return None

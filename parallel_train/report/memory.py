@@ -47,7 +47,7 @@ class Memory:
     since: float  # when this run began, monotonic seconds
     pace: Pace = field(default_factory=Pace)
     active: dict[Key, Active] = field(default_factory=dict)
-    over: set[Key] = field(default_factory=set)
+    over: dict[str, int] = field(default_factory=dict)  # the last attempt of each task that is over
     recent: deque[Said] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     @staticmethod
@@ -62,18 +62,18 @@ class Memory:
     def start(self, claim: Claim, moment: Moment, *, just_now: bool = False) -> bool:
         """Remember that it runs; False where that is known: a claim of ours is read from the disk as well."""
         key = (claim.task, claim.attempt)
-        if key in self.active or key in self.over:
+        if key in self.active or claim.attempt <= self.over.get(claim.task, 0):
             return False
         age = 0.0 if just_now else _age(claim.at, moment.wall)
         self.active[key] = Active(claim, moment.now - age)
         return True
 
-    def finish(self, key: Key) -> bool:
+    def finish(self, task: str, attempt: int) -> bool:
         """Remember that it is over; False where that is known."""
-        self.active.pop(key, None)
-        if key in self.over:
+        self.active.pop((task, attempt), None)
+        if attempt <= self.over.get(task, 0):
             return False
-        self.over.add(key)
+        self.over[task] = attempt
         return True
 
     def ages(self, now: float) -> dict[str, float]:

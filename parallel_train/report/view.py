@@ -91,7 +91,7 @@ def notice(s: Situation, now: float) -> str:
 def _leaving(s: Situation) -> str:
     running = words.plural(len(s.mine), "task")
     if s.stopping >= KILL:
-        return f"Killing {running}"
+        return f"Killing {running}; Ctrl-C again leaves without waiting"
     if s.stopping >= STOP:
         return f"Stopping {running}; Ctrl-C again kills them"
     return f"Draining: {running} left; Ctrl-C again stops them"
@@ -120,7 +120,7 @@ def _beyond_this_worker(s: Situation) -> str:
     wide = [] if s.mine else too_wide(s)
     if not wide:
         return ""
-    has = words.plural(len(s.pool.slots), "GPU slot")
+    has = words.plural(s.pool.width, "GPU slot")
     return f"{words.names(wide, s)} wants more than this worker has ({has}): left to others"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from parallel_train.core.machine import Disk
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Task
 from parallel_train.report import words
@@ -111,6 +112,23 @@ def too_wide(tasks: Sequence[Task], others: int, slots: str) -> str:
     shown = [words.name(task) for task in tasks[:3]] + ([f"{len(tasks) - 3} more"] if len(tasks) > 3 else [])
     with_them = f", and {words.plural(others, 'task')} that need{'s' if others == 1 else ''} them" if others else ""
     return f"Left to others, since they want more than {slots}: {', '.join(shown)}{with_them}"
+
+
+# ---- disks for one host ----
+
+
+def looks_for_a_sign(strangers: Collection[str], seconds: float) -> str:
+    named = ", ".join(sorted(map(words.clean, strangers)))
+    return f"note: this disk is for one host: looking for {words.span(seconds)} whether {named} of another one lives"
+
+
+def for_one_host(disk: Disk, host: str, name: str) -> str:
+    """`name` is what its beat is called: a worker, or an attempt."""
+    return (
+        f"{words.clean(host)} works on this queue ({words.clean(name)}), and its disk ({disk.kind} at"
+        f" {words.clean(disk.mount)}) is for one host at a time: nothing there is known to keep two off one task."
+        " Wait for that host, or move the project to NFS"
+    )
 
 
 # ---- wait ----

@@ -16,6 +16,15 @@ from parallel_train.errors import UsageError
 from parallel_train.store import records
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Somebody who can't be seen from here, with the beat as it stands."""
+
+    owner: Owner
+    lease: float
+    beat: str | None
+
+
 @dataclass(slots=True)
 class Presence:
     """`owner` is this process, `is_alive` tells whether another lives (None: can't be seen from here)."""
@@ -26,6 +35,8 @@ class Presence:
     about: dict[str, Any] = field(default_factory=dict)  # what others are told of this worker
     lease: float = 300.0  # seconds of silence after which this worker counts as gone on other hosts
     clock: Callable[[], float] = time.monotonic
+    # On a disk for one host: the workers of others that were found silent, beside which this one may work.
+    silent: frozenset[str] | None = None
     _contacts: dict[str, Contact] = field(default_factory=dict)  # what can't be seen otherwise, by its beat's name
     _beats: int = 0
     _beat_due: float = 0.0
@@ -38,8 +49,12 @@ class Presence:
         except OSError as error:
             raise UsageError(f"can't write to the queue folder {self.folder}: {error.strerror}") from error
         for owner, name, _ in self._workers():
-            if self.is_alive(owner) is False:
+            lives = self.is_alive(owner)
+            if lives is False:
                 (self.folder / "workers" / name).unlink(missing_ok=True)
+            elif lives is None and self.silent is not None and name not in {self.owner.worker, *self.silent}:
+                self.leave()  # it came at the same moment: each sees the other
+                raise UsageError(f"a worker of {owner.host} begins here too, and this disk is for one host at a time")
 
     def leave(self) -> None:
         (self.folder / "workers" / self.owner.worker).unlink(missing_ok=True)
@@ -73,6 +88,14 @@ class Presence:
         """Whether workers were met here that can't be seen: those of other hosts and containers."""
         return bool(self._contacts)
 
+    def strangers(self) -> dict[str, Stranger]:
+        """The workers that can't be seen from here, by the names of their beats. Raises OSError."""
+        return {
+            name: Stranger(owner, float(about.get("lease", self.lease)), beat_of(self.folder / "beats" / name))
+            for owner, name, about in self._workers()
+            if self.is_alive(owner) is None
+        }
+
     def _may_live(self, owner: Owner, about: Mapping[str, Any]) -> bool:
         lives = self.is_alive(owner)
         if lives is not None:
@@ -82,7 +105,7 @@ class Presence:
     def _contact(self, name: str, lease: float) -> Contact:
         """What is known of somebody who can't be seen, after one more look at its beat."""
         found = self._contacts.setdefault(name, Contact(lease))
-        found.observe(_beat_of(self.folder / "beats" / name), self.clock())
+        found.observe(beat_of(self.folder / "beats" / name), self.clock())
         return found
 
     def _workers(self) -> Iterator[tuple[Owner, str, Mapping[str, Any]]]:
@@ -97,7 +120,7 @@ class Presence:
                 continue  # it left meanwhile, or nobody can say who it is
 
 
-def _beat_of(path: Path) -> str | None:
+def beat_of(path: Path) -> str | None:
     """The counter as it stands. Raises OSError where it can't be read now."""
     try:
         return path.read_text(encoding="ascii", errors="replace")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from parallel_train.core import wire
 from parallel_train.core.events import (
@@ -27,7 +27,9 @@ from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records, requests, submissions
-from parallel_train.store.presence import Presence, names
+from parallel_train.store.presence import Presence, Stranger, beat_of, names
+
+Value = TypeVar("Value")
 
 NAME = ".parallel-train"
 KINDS = ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside")
@@ -82,6 +84,13 @@ class DiskQueue(Presence):
     _requests: dict[int, Request] = field(default_factory=dict)
     _seen: dict[str, set[str]] = field(default_factory=dict)
 
+    def strangers(self) -> dict[str, Stranger]:
+        """And the owners of attempts without an end."""
+        found = super(DiskQueue, self).strangers()  # named: with slots the class is another than the one written here
+        for name, claim in self._strange.items():
+            found[name] = Stranger(claim.owner, claim.lease, beat_of(self.folder / "beats" / name))
+        return found
+
     # ---- what happened ----
 
     def has_company(self) -> bool:
@@ -98,6 +107,7 @@ class DiskQueue(Presence):
         """
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
         listed = {kind: set(names(self.folder / kind)) for kind in ("ends", "claims", "rounds", "requests", "tasks")}
+        listed["claims"] |= listed["ends"]  # a cache may list an end before its claim
         asked = self._asked_since(listed["requests"])
         news = self._news(listed["tasks"], [told.request for told in asked if isinstance(told, Requested)])
         fresh = {kind: self._fresh(kind, listed[kind], news.added) for kind in ("rounds", "claims", "ends")}
@@ -108,6 +118,7 @@ class DiskQueue(Presence):
         events += self._records(fresh, listed["ends"], now)
         if news.joined:
             events.append(Joined(news.joined))
+        events += self._silent(listed["ends"])  # the last that may raise
         self._requests.update({r.number: r for r in requests_})
         self.request = max([self.request, *self._requests])
         self.submission = max([self.submission, *map(submissions.number_of, listed["tasks"])])
@@ -116,7 +127,7 @@ class DiskQueue(Presence):
             self.interest |= news.added
         for kind, found in listed.items():
             self._seen.setdefault(kind, set()).update(found)
-        return [*events, *self._silent()]
+        return events
 
     def _unseen(self, kind: str, listed: Iterable[str]) -> set[str]:
         """The names in a folder that were not there before."""
@@ -162,20 +173,21 @@ class DiskQueue(Presence):
         events: list[Event] = []
         for name in _in_order(fresh["rounds"]):
             events += self._told("rounds", name, lambda data: RoundOpened(wire.round_of(data)))
-        claimed = fresh["claims"] | self._seen.get("claims", set())
-        for name in _in_order(fresh["claims"] | fresh["ends"]):
-            if name in fresh["claims"]:
+        for name in _in_order(fresh["claims"]):
+            try:
                 events += self._told("claims", name, self._over if name in ended else self._claimed)
-            elif name not in claimed:  # an end whose claim a power loss took: the number stays taken
-                events += self._damaged("claims", name)
+            except FileNotFoundError:
+                if name not in ended:
+                    raise
+                events += self._damaged("claims", name)  # which a power loss took: the number stays taken
         for name in _in_order(fresh["ends"]):
             events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
         return events
 
-    def _silent(self) -> Iterator[Event]:
+    def _silent(self, ended: set[str]) -> Iterator[Event]:
         """What the beats say of attempts whose owner can't be seen."""
         for name, claim in list(self._strange.items()):
-            if name in self._seen["ends"]:
+            if name in ended:
                 del self._strange[name]
                 self._contacts.pop(name, None)
                 continue
@@ -187,15 +199,22 @@ class DiskQueue(Presence):
                 yield Silent(claim.task, claim.attempt, is_back=was_lost)
 
     def _told(self, kind: str, name: str, read: Callable[[dict[str, Any]], Event]) -> list[Event]:
+        try:
+            return [self._read(kind, name, read)]
+        except records.DamagedError:
+            return [Warned(f"the record {self.folder / kind / name} is damaged"), *self._damaged(kind, name)]
+
+    def _read(self, kind: str, name: str, read: Callable[[dict[str, Any]], Value]) -> Value:
+        """The record of that name. Raises DamagedError, also for a whole one that is not what its name says."""
         path = str(self.folder / kind / name)
         try:
             data = records.read_one(path)
             _check_name(kind, name, data)
-            return [read(data)]
+            return read(data)
         except records.NewerVersionError as error:
             raise UsageError(f"{path}: {error}") from error
-        except (records.DamagedError, KeyError, TypeError, ValueError):
-            return [Warned(f"the record {path} is damaged"), *self._damaged(kind, name)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise records.DamagedError("it is no such record") from error
 
     def _damaged(self, kind: str, name: str) -> list[Event]:
         """A damaged record keeps its name and is never taken for absent."""
@@ -226,12 +245,12 @@ class DiskQueue(Presence):
     # ---- what should be true ----
 
     def open_round(self, wanted: Round) -> RoundOpened:
-        path = str(self.folder / "rounds" / f"{wanted.task}.{wanted.number}")
-        if records.publish(path, [wire.round_data(wanted)]):
-            self._seen.setdefault("rounds", set()).add(f"{wanted.task}.{wanted.number}")
+        name = f"{wanted.task}.{wanted.number}"
+        if records.publish(str(self.folder / "rounds" / name), [wire.round_data(wanted)]):
+            self._seen.setdefault("rounds", set()).add(name)
             return RoundOpened(wanted, ours=True)
         try:
-            there = wire.round_of(records.read_one(path))
+            there = self._read("rounds", name, wire.round_of)
         except records.DamagedError:
             there = _unreadable_round(wanted.task, wanted.number)
         return RoundOpened(there, ours=(there.identity, there.aside) == (wanted.identity, wanted.aside))
@@ -239,15 +258,15 @@ class DiskQueue(Presence):
     def excuse(self, tasks: Mapping[str, int]) -> Requested:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         wanted = Request(0, "excuse", tasks, by=self.owner.worker, at=now)
-        return Requested(requests.ask(self.folder, wanted))
+        return Requested(requests.record(self.folder, wanted))
 
     def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
-        path = str(self.folder / "ends" / f"{claim.task}.{claim.attempt}")
+        name = f"{claim.task}.{claim.attempt}"
         end = End(claim.task, claim.attempt, outcome)
-        if records.publish(path, [wire.end_data(end)]):
+        if records.publish(str(self.folder / "ends" / name), [wire.end_data(end)]):
             return Ended(end)
         try:
-            return Ended(wire.end_of(records.read_one(path)))
+            return Ended(self._read("ends", name, wire.end_of))
         except records.DamagedError:
             return Ended(replace(end, outcome=Lost("damaged")))
 

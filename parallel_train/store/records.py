@@ -16,6 +16,8 @@ from typing import Any
 VERSION = 1
 _MOST_DIGITS = 15
 _LONGEST_HEAD = 1 << 20
+NO_LINKS = "this disk makes no hard links, which keep two workers off one task: use a folder on another one (-C DIR)"
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class DamagedError(Exception):
@@ -110,7 +112,7 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
     """Make the record `path`; False where the name is taken: exactly one of all who try is told True.
 
     `durable` costs two fsyncs: after it a power loss can't undo the record.
-    Raises OSError where the disk can't take it; then the record is absent.
+    Raises OSError where the disk can't take it; then the record is absent, as far as could be seen.
     """
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
@@ -120,9 +122,10 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
             _write_all(descriptor, encode(lines))
             if durable:
                 os.fsync(descriptor)
-            won = _link(descriptor, temporary, path)
+            inode = os.fstat(descriptor).st_ino
         finally:
-            os.close(descriptor)
+            os.close(descriptor)  # before it has its name: only now a network disk takes the bytes, or refuses them
+        won = _link(inode, temporary, path)
     finally:
         with contextlib.suppress(OSError):  # the record stands, or was refused, whatever becomes of its other name
             os.unlink(temporary)
@@ -137,22 +140,28 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _link(descriptor: int, temporary: str, path: str) -> bool:
+def _link(inode: int, temporary: str, path: str) -> bool:
     """Link, and where the answer is an error look what is true: an answer can be lost on its way."""
     try:
         os.link(temporary, path)
     except OSError as error:
         there = _inode(path)
-        if there is not None and there == os.fstat(descriptor).st_ino:
+        if there == inode:
             return True
         if error.errno == errno.EEXIST or there is not None:
             return False
+        if error.errno in _NO_LINKS:
+            raise OSError(error.errno, NO_LINKS) from error
         raise
     return True
 
 
 def _inode(path: str) -> int | None:
+    """What has this name now. Its folder is opened first: for that a network disk's client asks what is new there,
+    where a look at the name alone may be answered from its cache, half a minute late.
+    """
     try:
+        os.close(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         return os.lstat(path).st_ino
     except FileNotFoundError:
         return None
@@ -168,5 +177,5 @@ def sync_folder(folder: str) -> None:
 
 
 def exists(path: str) -> bool:
-    """Whether a record has this name. On a local disk the kernel's word is the truth."""
+    """Whether a record has this name."""
     return _inode(path) is not None

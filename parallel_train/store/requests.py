@@ -14,16 +14,21 @@ from parallel_train.store.presence import names
 
 
 def ask(folder: Path, wanted: Request) -> Request:
-    """Record `wanted` in the queue `folder` under the next free number. Raises UsageError where that can't be done."""
+    """Record what a person wants. Raises UsageError where that can't be done."""
+    try:
+        return record(folder, wanted)
+    except OSError as error:
+        raise UsageError(f"can't write to the queue folder {folder}: {error.strerror}") from error
+
+
+def record(folder: Path, wanted: Request) -> Request:
+    """Record `wanted` in the queue `folder` under the next free number."""
     number = 0
     while True:
         number = max(number, last(folder)) + 1
         request = replace(wanted, number=number)
-        try:
-            if records.publish(str(folder / "requests" / str(request.number)), [wire.request_data(request)]):
-                return request
-        except OSError as error:
-            raise UsageError(f"can't write to the queue folder {folder}: {error.strerror}") from error
+        if records.publish(str(folder / "requests" / str(request.number)), [wire.request_data(request)]):
+            return request
 
 
 def last(folder: Path) -> int:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from parallel_train.commands.doctor import doctor
+from parallel_train.commands.doctor import doctor, shared
+from parallel_train.errors import UsageError
 
 TOPICS = [
     *("python", "torch", "driver", "gpus", "disk", "files", "processes", "memory", "cores", "kernel", "locks"),
+    "strays",
     "logout",
 ]
 CARDLESS = pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="here NVML answers")
@@ -130,3 +132,20 @@ class TestDriver:
         code, checks = examined(project, python, gpus="auto")
         assert (code, health(checks, "driver")) == (1, "wrong")
         assert "gpus" not in checks
+
+
+class TestShared:
+    def test_a_disk_that_is_fit(self, tmp_path):
+        out = io.StringIO()
+        assert shared(tmp_path, as_json=False, out=out) == 0
+        assert out.getvalue().splitlines()[-1] == "Fit to be shared by several workers of this host"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_one_that_is_not(self):
+        out = io.StringIO()
+        assert shared(Path("/proc"), as_json=True, out=out) == 1
+        assert not json.loads(out.getvalue())["ok"]
+
+    def test_a_folder_that_is_not_there(self):
+        with pytest.raises(UsageError, match="--shared /nowhere: No such file"):
+            shared(Path("/nowhere"), as_json=False, out=io.StringIO())

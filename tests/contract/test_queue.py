@@ -26,6 +26,7 @@ class Shared:
     claim: Callable[[Claim], None]
     end: Callable[[End], None]
     ask: Callable[[str, dict[str, int]], None]
+    refuse: Callable[[Queue], None]  # the disk takes nothing more of that worker
 
 
 def owner(worker: str) -> Owner:
@@ -39,6 +40,7 @@ def fake(_: Path) -> Shared:
         claim=lambda claim: disk.claims.__setitem__((claim.task, claim.attempt), claim),
         end=lambda end: disk.ends.__setitem__((end.task, end.attempt), end),
         ask=lambda kind, tasks: disk.requests.append(Request(len(disk.requests) + 1, kind, tasks)),
+        refuse=lambda worker: worker.troubles.append(OSError("no room")),
     )
 
 
@@ -54,6 +56,7 @@ def on_disk(path: Path) -> Shared:
         claim=lambda c: publish("claims", f"{c.task}.{c.attempt}", asdict(c)),
         end=lambda e: publish("ends", f"{e.task}.{e.attempt}", wire.end_data(e)),
         ask=lambda kind, tasks: requests.ask(folder, Request(0, kind, tasks)),
+        refuse=lambda _: folder.rename(path / "away"),
     )
 
 
@@ -166,6 +169,28 @@ def test_a_dead_owner_is_ended_as_lost_unless_there_is_an_end(shared):
     assert two.end_as_lost(a_claim("a"), Lost("rebooted")).end.outcome == Lost("killed")
     shared.end(End("b", 1, Exited(0), output="there"))
     assert one.end_as_lost(a_claim("b"), Lost("killed")).end == End("b", 1, Exited(0), output="there")
+
+
+def test_what_a_sick_slot_spoilt_is_excused_by_a_request_that_all_hear(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    said = one.excuse({"a": 2, "b": 1}).request
+    assert (said.number, said.kind, said.tasks, said.by) == (1, "excuse", {"a": 2, "b": 1}, "one")
+    assert [e.request for e in two.requests(0.0)] == [said]
+
+
+DEEDS = {
+    "a round": lambda worker: worker.open_round(a_round()),
+    "an excuse": lambda worker: worker.excuse({"a": 1}),
+    "an end": lambda worker: worker.end_as_lost(a_claim(), Lost("killed")),
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS.keys())
+def test_a_disk_that_takes_nothing_is_an_os_error_which_a_worker_lives_through(shared, deed):
+    one = shared.worker("one")
+    shared.refuse(one)
+    with pytest.raises(OSError):  # noqa: PT011  whatever the disk says
+        deed(one)
 
 
 def test_each_request_is_told_once_in_its_order_with_what_else_changed_or_alone(shared):

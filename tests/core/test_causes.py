@@ -9,7 +9,7 @@ import pytest
 from parallel_train.core import explain
 from parallel_train.core.causes import Outlook, Place, Step, chain, order, place, standing, steps
 from parallel_train.core.differences import Change, changes
-from parallel_train.core.events import Requested, RoundOpened
+from parallel_train.core.events import Launched, Requested, RoundOpened
 from parallel_train.core.facts import Request
 from parallel_train.core.situation import Wishes
 from tests.support.builders import Lost, NotStarted, Signalled, claimed, ended, found, ran, round_, situation, task
@@ -73,6 +73,7 @@ STEPS = {
     "stale": ([claimed(A, **OLD), ended(A)], "a", NOBODY, [Step("run", "a")]),
     "behind a stale one": ([claimed(A, **OLD), ended(A)], "c", NOBODY, [Step("run", "c")]),
     "runs": ([claimed(A)], "a", SOMEBODY, [Step("follow", "a"), Step("cancel", "a")]),
+    "is being started": ([Launched("a", 1, ("gpu-0",), 0.0)], "a", SOMEBODY, [Step("cancel", "a")]),
     "behind one that runs": ([claimed(A)], "b", SOMEBODY, [Step("follow", "a"), Step("cancel", "a")]),
     "paused": ([asked("pause", "a")], "a", NOBODY, [Step("resume", "a")]),
     "queue paused": ([asked("pause")], "a", NOBODY, [Step("resume all", "a")]),

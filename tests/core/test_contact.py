@@ -44,11 +44,18 @@ def test_a_beat_comes_every_ten_seconds_or_a_sixth_of_a_short_lease(lease, expec
         ([(0, "1"), (100, "1")], False, False),
         ([*steady(50, "1"), *steady(140, "1", since=90)], True, False),
         ([*steady(50, "1"), *steady(160, "1", since=90)], True, True),
+        # three reads that it missed are none, a moment longer is a while
+        (steady(90, "1", step=30), True, True),
+        (steady(310, "1", step=31), False, False),
     ],
 )
 def test_silence_is_what_the_observer_saw_itself(reads, lost, expired):
     found = after(*reads)
     assert (found.is_lost, found.has_expired) == (lost, expired)
+
+
+def test_nothing_is_known_at_first():
+    assert Contact(LEASE).silence == 0.0
 
 
 def test_a_clock_that_starts_anywhere_makes_no_difference():

@@ -31,9 +31,11 @@ from parallel_train.core.events import (
 )
 from parallel_train.core.facts import Owner
 from parallel_train.core.situation import Situation, Wishes, begin, load
+from parallel_train.core.state import Running
 from tests.support.builders import (
     WORKER,
     Lost,
+    NotStarted,
     TimedOut,
     claim,
     claimed,
@@ -167,6 +169,20 @@ def test_at_once_limits_all_kinds_together():
     assert list(launches(s)) == ["c"]  # -j is per worker
 
 
+@pytest.mark.parametrize(("at_once", "expected"), [(0, "ab01"), (4, "ab01"), (3, "ab0"), (2, "ab"), (1, "a")])
+def test_what_wants_no_gpu_counts_like_the_rest(at_once, expected):
+    cpus = [task(str(n), number=n + 8, gpus=0) for n in range(2)]
+    s = situation(A, B, *cpus, slots=pool(2, 2), wishes=Wishes(at_once=at_once))
+    assert "".join(launches(s)) == expected
+    s = situation(*cpus, slots=pool(2, 2), wishes=Wishes(at_once=at_once))
+    assert "".join(launches(s)) == "01"[: at_once or 2]
+
+
+def test_what_can_not_fit_here_keeps_nobody_waiting():
+    wide = task("wide", number=0, gpus=2)
+    assert launches(situation(wide, A, slots=pool(1))) == {"a": ("gpu-0",)}
+
+
 def test_a_slot_that_was_held_is_left_alone_for_a_while():
     s = situation(
         A, slots=pool(1), events=[Launched("a", 1, ("gpu-0",), 0.0), Refused("a", 1, "busy", 10.0, ("gpu-0",))]
@@ -195,6 +211,39 @@ def test_a_back_off_is_waited_out_and_keeps_its_place_in_the_order():
     assert launches(s, 100.0) == {"a": ("gpu-0",)}
     assert wake_at(s, 100.0) == due
     assert launches(s, due) == {"first": ("gpu-0",)}
+
+
+def test_a_back_off_ends_on_the_kind_of_slot_that_the_task_wants():
+    on_cpu, on_gpu = task("on-cpu", gpus=0, retries=1), task("on-gpu", retries=1)
+    events = [claimed(on_cpu, slots=("cpu-0",)), ended(on_cpu, 1, 1), *ran(on_gpu, 1, 1)]
+    s = situation(on_cpu, on_gpu, slots=pool(1, 1), events=events)
+    assert decide(s, 0.0) == []  # nobody leaves while something comes due
+    assert launches(s, 1e9) == {"on-gpu": ("gpu-0",), "on-cpu": ("cpu-0",)}
+
+
+def test_the_next_look_is_at_the_earliest_of_what_comes_due():
+    patient = task("p", number=9, retries=1)
+    s = situation(A, B, patient, events=[claimed(patient), replace(ended(patient, 1, 1), at=100.0)])
+    due = 100.0 + policy.backoff("p", 1)
+    assert wake_at(s, 100.0) == due
+    for event in (Launched("a", 1, ("gpu-0",), 100.0), Refused("a", 1, "busy", 100.0, ("gpu-0",))):
+        apply(s, event)
+    assert wake_at(s, 100.0) == min(due, 100.0 + policy.SLOT_PROBE)
+    for event in (Launched("b", 1, ("gpu-1",), 100.0), Refused("b", 1, "trouble", 100.0)):
+        apply(s, event)
+    assert wake_at(s, 100.0) == min(due, 100.0 + policy.SLOT_PROBE)
+    assert wake_at(s, 103.0) == 100.0 + policy.TROUBLE_PAUSE
+    assert wake_at(s, 100.0 + policy.TROUBLE_PAUSE) is None  # now is not later
+
+
+def test_whose_back_off_is_over_stands_among_those_that_are_ready():
+    tasks = [task(f"t{n}", number=n, retries=1) for n in range(5)]
+    again = [tasks[1], tasks[3]]
+    s = situation(*tasks, slots=pool(5), events=[[claimed(t), ended(t, 1, 1)] for t in again])
+    assert list(launches(s, 0.0)) == ["t0", "t2", "t4"]
+    assert list(launches(s, 1e9)) == ["t0", "t1", "t2", "t3", "t4"]
+    s = situation(*tasks, slots=pool(5), events=[[claimed(t), ended(t, 1, 1)] for t in tasks])
+    assert list(launches(s, 1e9)) == ["t0", "t1", "t2", "t3", "t4"]
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3, 8, 100])
@@ -231,9 +280,53 @@ def test_a_dead_owner_is_ended_as_lost(why):
     assert launches(s) == {"a": ("gpu-0",)}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "expected"), [(Lost("expired"), True), (Lost("killed"), False), (Lost("rebooted"), False), (1, False)]
+)
+def test_only_after_an_owner_that_may_live_the_next_attempt_waits(outcome, expected):
+    patient = replace(A, retries=1)
+    s = situation(patient, events=ran(patient, 1, outcome))
+    assert [d.is_takeover for d in decide(s, 1e9)] == [expected]
+    assert [d.is_takeover for d in decide(situation(A), 0.0)] == [False]
+
+
+def test_nobody_leaves_before_all_is_done_that_he_should_do():
+    s = situation(A, B, events=[*ran(B), *running(A, owner=STRANGER), Vanished("a", 1)])
+    begin(s, Wishes(WORKER, frozenset({"b"})))
+    assert decide(s, 0.0) == [Reclaim(claim(A, owner=STRANGER), "killed")]
+    apply(s, ended(A, 1, Lost("killed")))
+    assert decide(s, 0.0) == [Leave(0)]
+
+
+@pytest.mark.parametrize(("gpus", "slot"), [(1, "gpu-0"), (0, "cpu-0")])
+def test_a_slot_that_somebody_else_holds_is_waited_for(gpus, slot):
+    mine = task("mine", gpus=gpus)
+    s = situation(mine, A, slots=pool(1, 1), events=running(A, owner=STRANGER, slots=(slot,)))
+    begin(s, Wishes(WORKER, frozenset({"mine"})))
+    assert decide(s, 0.0) == []
+    apply(s, ended(A))
+    assert launches(s) == {"mine": (slot,)}
+
+
+def test_nobody_stays_for_an_orphan_that_he_was_not_asked_for():
+    s = situation(A, B, events=[*ran(B), Claimed(claim(A, owner=STRANGER), orphan=True), Watched("a", 1)])
+    begin(s, Wishes(WORKER, frozenset({"b"})))
+    assert list(s.mine) == [("a", 1)]
+    assert decide(s, 0.0) == [Leave(0)]
+
+
 def test_a_dead_owner_is_reclaimed_even_by_a_worker_that_is_told_to_leave():
     s = situation(A, events=[*running(A), Interrupted(1, 130, 0.0), Vanished("a", 1)])
     assert decide(s, 0.0) == [Reclaim(claim(A), "killed")]
+
+
+def test_an_attempt_that_another_has_followed_is_not_reclaimed():
+    """It has an end, which is read a moment later than the claim that followed it."""
+    s = situation(A, events=[*running(A), Vanished("a", 1), claimed(A, 2, owner=STRANGER), Watched("a", 2)])
+    assert decide(s, 0.0) == []
+    apply(s, ended(A, 1, 1))
+    assert s.vanished == {}
+    assert s.lines["a"].state == Running(2)
 
 
 def test_an_old_view_is_mended_before_anything_is_started():
@@ -276,6 +369,13 @@ def test_what_we_answer_for_is_told_once_per_level(level, kill):
 def test_a_kill_follows_a_stop():
     s = situation(A, events=[*running(A), Interrupted(2, 130, 0.0), Told("a", 1, 2), Interrupted(3, 130, 1.0)])
     assert decide(s, 0.0) == [Stop("a", 1, kill=True)]
+
+
+def test_what_does_not_die_is_waited_for_until_nobody_wants_to():
+    s = situation(A, events=[*running(A), Interrupted(3, 130, 0.0), Told("a", 1, 3)])
+    assert decide(s, 1e6) == []
+    apply(s, Interrupted(4, 130, 1.0))
+    assert decide(s, 0.0) == [Leave(130)]
 
 
 def test_a_shim_that_has_claimed_nothing_yet_is_stopped_too():
@@ -435,3 +535,32 @@ def test_deciding_costs_by_the_slots_and_not_by_the_tasks():
     assert s.open
     decide(s, 0.0)
     assert s.lines.touched < 100
+
+
+def taken(of, attempt=1, lease=300.0):
+    return [claimed(of, attempt, lease=lease), ended(of, attempt, Lost("expired"))]
+
+
+def waits(*events):
+    (launch,) = [d for d in decide(situation(A, events=[*events, Looked(0.0)]), 60.0) if isinstance(d, Launch)]
+    return launch.wait
+
+
+NEVER_RAN = {"stopped": NotStarted("its worker left"), "killed": Lost("killed"), "rebooted": Lost("rebooted")}
+
+
+def test_after_a_takeover_an_attempt_waits_as_long_as_the_lease_of_the_former_owner_asks_for():
+    assert waits() == waits(*ran(A, outcome=Lost("killed"))) == 0.0
+    assert waits(*taken(A)) == 160.0
+    assert waits(*taken(A, lease=2.0)) == pytest.approx(4 / 3)
+    assert waits(*taken(A, lease=60.0), *taken(A, 2, lease=2.0)) == 40.0
+
+
+@pytest.mark.parametrize("how", NEVER_RAN)
+def test_an_attempt_that_may_not_have_waited_leaves_that_to_the_next(how):
+    assert waits(*taken(A), claimed(A, 2), ended(A, 2, NEVER_RAN[how], started="")) == 160.0
+
+
+def test_an_attempt_that_ran_has_waited_for_those_after_it():
+    stopped = [claimed(A, 2), ended(A, 2, 0, stopped="worker")]
+    assert waits(*taken(A), *stopped) == 0.0

@@ -124,6 +124,7 @@ DIFFERENCES = [
         {"command": ("a", "c", "d")},
         ("command: word 2: b -> c", "command: word 3 added (d)"),
     ),
+    ({"command": ("a", "b")}, {"command": ("a",)}, ("command: word 2 removed (b)",)),
     ({"command": (late("python"),)}, {"command": ("py",)}, ("command: word 1: {python} -> py",)),
     ({"env": {"X": "1"}}, {"env": {"X": "2"}}, ("env.X: 1 -> 2",)),
     ({"env": {"HF_TOKEN": "old"}}, {"env": {"HF_TOKEN": "new"}}, ("env.HF_TOKEN: changed",)),

@@ -35,8 +35,19 @@ from parallel_train.core.events import (
 from parallel_train.core.events import (
     Ended as AttemptEnded,
 )
-from parallel_train.core.facts import End, Exited, Lost, NotStarted, Owner, Request, Round, Signalled, TimedOut
-from parallel_train.core.situation import Situation, Wishes, load, rebuild
+from parallel_train.core.facts import (
+    End,
+    Exited,
+    Lost,
+    NotStarted,
+    Owner,
+    Request,
+    Round,
+    Signalled,
+    TimedOut,
+    verdict,
+)
+from parallel_train.core.situation import Situation, Wishes, abridge, load, rebuild
 from parallel_train.core.state import Ended, Ready, Running, Waiting, count, is_satisfied
 from parallel_train.scheduler import Scheduler
 from tests.support.builders import WORKER, claim, pool, task
@@ -193,7 +204,9 @@ class World:
             output = self.draw.choice(("there", "there", "there", "missing", "empty"))
         stopped = "worker" if isinstance(outcome, (Exited, Signalled)) and self.draw.random() < 0.15 else ""
         number = line.attempts[-1].number
-        return AttemptEnded(End(line.task.id, number, outcome, stopped=stopped, output=output), self.now)
+        started = "2026-01-02T03:04:05Z" if isinstance(outcome, (Exited, Signalled, TimedOut)) else ""
+        end = End(line.task.id, number, outcome, stopped=stopped, output=output, started=started)
+        return AttemptEnded(end, self.now)
 
     def round_opened(self):
         line = self.line()
@@ -348,6 +361,27 @@ def test_any_history_gives_what_its_records_give_and_breaks_no_rule(seed):
         check_lists(world.s)
         check_slots(world.s)
         check_histories(world.s)
+
+
+@LIMIT
+@given(st.integers(0, 2**32))
+def test_a_worker_that_forgets_what_succeeded_decides_the_same(seed):
+    world = World(seed)
+    brief = copy.deepcopy(world.s)
+    begins = world.draw.randint(0, 30)
+    for step in range(70):
+        if step == begins:
+            abridge(brief)
+        event = world.event()
+        if event is None:
+            continue
+        apply(world.s, event)
+        apply(brief, event)
+        assert {n: line.state for n, line in brief.lines.items()} == {n: x.state for n, x in world.s.lines.items()}
+        assert decide(brief, world.now) == decide(world.s, world.now)
+        check_as_rebuilt(brief)
+        last = (line.attempts[-1].end for line in brief.lines.values() if line.attempts)
+        assert step < begins or not any(end and verdict(end) == "succeeded" for end in last)
 
 
 # ---- whole runs ----

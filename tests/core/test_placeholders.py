@@ -3,7 +3,7 @@
 import pytest
 
 from parallel_train.core.outputs import clashes, seen_from, settle
-from parallel_train.core.placeholders import arguments, cut, written
+from parallel_train.core.placeholders import arguments, cut, is_unicode, written
 from parallel_train.core.task import late
 
 VALUES = {"x": "1", "a.b-c": "2", "brace": "{x}"}
@@ -92,12 +92,20 @@ def test_outputs_have_one_spelling(promised, value, path):
         ("~/x", ""),
         (".parallel-train/x", ""),
         ("output/{v}", "x" * 256),
+        ("output/{v}", "a\nb"),
     ],
 )
 def test_outputs_that_leave_the_project_are_refused(promised, value):
     text = cut(promised)
     with pytest.raises(ValueError, match=r"\w+ \w+"):
         settle(text, text.fill({"v": value}), "/project")
+
+
+@pytest.mark.parametrize("path", ["/home", "/home/anna/", "/home/anna/x/..", "/home/anna/project/.."])
+def test_an_output_does_not_hold_the_project(path):
+    with pytest.raises(ValueError, match="the project folder lies in '/home"):
+        settle(cut(path), path, "/home/anna/project")
+    assert settle(cut("/home/ann"), "/home/ann", "/home/anna/project") == "/home/ann"
 
 
 @pytest.mark.parametrize(
@@ -127,3 +135,8 @@ def test_a_command_sees_its_output_from_its_own_folder(cwd, path, seen):
 )
 def test_outputs_in_each_others_way(paths, pairs):
     assert sorted(clashes(enumerate(paths), "/p")) == pairs
+
+
+def test_bytes_that_are_no_text_can_not_be_written():
+    assert is_unicode("ünï \U0001f600")
+    assert not is_unicode(b"caf\xe9".decode(errors="surrogateescape"))

@@ -24,6 +24,9 @@ def test_first_key_slowest_seeds_fastest():
     made = template(params={"t": "ce"}, matrix=Matrix({"a": [1, 2], "b": [3, 4]}), seeds=range(1, 3))
     assert laid(made) == [f"t=ce a={a} b={b} seed={s}" for a in (1, 2) for b in (3, 4) for s in (1, 2)]
     assert count(made) == 8
+    assert count(template(params={"a": [1, 2]})) == 1
+    assert count(template(zipped={"a": [1, 2, 3]}, seeds=[1, 2])) == 6
+    assert count(template(matrix=Matrix({}, include=[{"a": 1}, {"a": 2}]))) == 2
 
 
 def test_zip_goes_in_parallel_and_crosses_the_matrix():

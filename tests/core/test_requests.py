@@ -9,7 +9,7 @@ import pytest
 from parallel_train.core import asking
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide, exit_code
-from parallel_train.core.events import Joined, Launch, Leave, Requested, RoundOpened, Stop, Submitted, Told
+from parallel_train.core.events import Joined, Launch, Leave, Requested, RoundOpened, Stop, Submitted, Told, Watched
 from parallel_train.core.explain import BehindCanary, Cancelled, Paused, reason
 from parallel_train.core.facts import Request
 from parallel_train.core.situation import Wishes, begin
@@ -61,6 +61,9 @@ def failed(attempt=1):
         # a request of the past says nothing of a round that a person asked for since
         ([RoundOpened(round_(A, 2, "asked for")), asked("cancel", a=1)], Ready()),
         ([RoundOpened(round_(A, 2, "asked for")), asked("cancel", a=2)], Ended("cancelled")),
+        ([RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3))], Ready()),
+        # a success of an earlier round does not undo it
+        ([*ran(A), RoundOpened(round_(A, 2, "changed")), asked("cancel", a=2)], Ended("cancelled")),
         (
             [RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3, "changed"))],
             Ended("cancelled"),
@@ -127,6 +130,12 @@ def test_a_paused_retry_waits_for_the_person_not_for_the_time():
     s = situation(patient, events=[*ran(patient, 1, 1), asked("pause", a=1)])
     assert s.lines["a"].state == Waiting(why="paused")
     assert launched(s, now=1e9) == []
+
+
+def test_a_pause_changes_nothing_of_what_has_ended():
+    for outcome, ending in ((0, "succeeded"), (1, "failed")):
+        s = situation(A, events=[*ran(A, 1, outcome), asked("pause", a=1)])
+        assert s.lines["a"].state == Ended(ending, 1)
 
 
 def test_a_pause_of_the_queue_does_not_undo_that_of_a_task():
@@ -207,6 +216,20 @@ def test_a_retry_of_what_was_not_run_retries_the_need_that_failed():
     assert found.freed == {"beside"}
 
 
+def test_a_need_that_several_hang_on_is_retried_once():
+    s = situation(NEED, MID, LAST, BESIDE, events=ran(NEED, 1, 1))
+    found = asking.retry(s, ["last", "beside", "need", "need"], "x")
+    assert set(found.rounds) == {"need"}
+    assert (found.due, found.freed) == ({"last", "mid", "beside"}, set())
+
+
+def test_a_request_to_retry_changes_nothing_by_itself():
+    """Its rounds are records of their own."""
+    s = situation(A, B, events=[ran(A, 1, 1), asked("retry", a=2), asked("add", 2, b=1)])
+    assert s.heard == 2
+    assert (s.lines["a"].state, s.lines["b"].state) == (Ended("failed", 1), Ready())
+
+
 def test_a_retry_runs_a_cancelled_task_after_all():
     s = situation(A, events=[asked("cancel", a=1)])
     found = asking.retry(s, ["a"], "x")
@@ -229,8 +252,11 @@ def test_who_is_cancelled_and_who_goes_without():
     s = situation(NEED, MID, LAST, BESIDE, events=[claimed(NEED)])
     assert asking.to_cancel(s, ["need", "mid"]) == {"need": 1, "mid": 1}
     assert asking.aborted_by(s, ["need"]) == ["mid", "beside", "last"]
-    done = situation(A, events=ran(A))
+    done = situation(A, AFTER_A, events=[*ran(A), *ran(AFTER_A)])
     assert asking.to_cancel(done, ["a"]) == {}
+    assert asking.aborted_by(done, ["a"]) == []
+    both = task("both", needs="need mid")
+    assert asking.aborted_by(situation(NEED, MID, both), ["need"]) == ["mid", "both"]
 
 
 # ---- canaries, failures ----
@@ -264,6 +290,31 @@ def test_a_canary_that_fails_holds_the_rest_back_and_the_run_ends():
     assert decide(s, 0.0) == [Leave(1)]
 
 
+def test_a_canary_that_runs_elsewhere_is_waited_for():
+    theirs = claimed(KIND[0], owner=replace(claim(A).owner, worker="other"), slots=())
+    s = canary_run(theirs, Watched("one", 1), *ran(ELSE))
+    assert decide(s, 0.0) == []
+
+
+def test_what_needs_those_that_are_held_back_ends_the_run_with_them():
+    after = task("after", needs="two", number=5)
+    s = situation(*KIND, after, slots=pool(4), events=ran(KIND[0], 1, 1))
+    begin(s, replace(s.wishes, canaries={("f", 1): "one"}))
+    assert s.lines["after"].state == Waiting(("two",))
+    assert decide(s, 0.0) == [Leave(1)]
+
+
+def test_a_run_that_left_something_undone_has_not_succeeded_also_under_i():
+    s = canary_run(*ran(KIND[0], 1, 1), *ran(ELSE), ignore_failures=True)
+    assert decide(s, 0.0) == [Leave(1)]
+
+
+def test_a_paused_queue_keeps_its_worker_also_where_nothing_could_start():
+    s = canary_run(*ran(KIND[0], 1, 1), *ran(ELSE), asked("pause"))
+    assert decide(s, 0.0) == []  # somebody may retry the canary and resume
+    assert decide(situation(A, events=[*ran(A), asked("pause")]), 0.0) == [Leave(0)]
+
+
 def test_a_cancelled_canary_holds_the_rest_back_too():
     s = canary_run(*ran(ELSE))
     apply(s, asked("cancel", one=1))
@@ -287,6 +338,15 @@ def test_a_failed_need_counts_as_met_under_i_and_the_exit_code_is_0():
     for event in [claimed(AFTER_A, needs={"a": 1}), ended(AFTER_A)]:
         apply(s, event)
     assert decide(s, 0.0) == [Leave(0)]
+
+
+def test_a_failure_that_is_out_of_date_is_not_met_under_i():
+    """What it needs would have to run again first, and this run does not."""
+    former = replace(A, identity="former")
+    s = situation(A, AFTER_A, events=ran(former, 1, 1))
+    begin(s, Wishes(selection=frozenset({"after"}), ignore_failures=True))
+    assert s.lines["a"].state == Ended("failed", 1, stale="changed")
+    assert s.lines["after"].state == Ended("aborted", because="a")
 
 
 def test_a_need_that_a_person_cancelled_is_not_met_under_i():

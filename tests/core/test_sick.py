@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide
-from parallel_train.core.events import Launch, PutSlotAside, Requested, SlotPutAside
+from parallel_train.core.events import Launch, Leave, PutSlotAside, Requested, SlotPutAside
 from parallel_train.core.facts import Request
 from parallel_train.core.state import Ended, Ready
 from parallel_train.report.view import notice
@@ -61,6 +65,15 @@ def test_an_attempt_that_was_told_to_stop_says_nothing():
     assert aside(s) == {}
 
 
+def test_what_happens_on_another_host_says_nothing_of_the_slots_here():
+    s = after((0, "0", 1), (1, "1", 0), (2, "0", 1))
+    apply(s, replace(claimed(TASKS[3], gpus="0"), is_here=False))
+    apply(s, ended(TASKS[3], outcome=1, seconds=1.0))
+    assert aside(s) == {}
+    run(s, TASKS[4], "0", 1)
+    assert aside(s) == {"gpu-0": {"t0", "t2", "t4"}}
+
+
 def put_aside():
     """GPU 0 is put aside; t0, t2 and t3 had failed on it."""
     s = after((0, "0", 1), (1, "1", 0), (2, "0", 1), (3, "0", 1))
@@ -79,6 +92,18 @@ def test_its_tasks_run_again_elsewhere_without_a_retry_of_their_own():
     assert "GPU 0" in notice(s, 1e6)
 
 
+def test_a_task_that_is_too_wide_without_it_waits_for_nobody_and_keeps_no_slot():
+    wide = task("wide", gpus=3, number=9, priority=1)
+    s = situation(*TASKS[:5], wide, slots=pool(3))
+    for number, slot, code in ((0, "0", 1), (1, "1", 0), (2, "0", 1), (3, "0", 1)):
+        run(s, TASKS[number], slot, code)
+    apply(s, SlotPutAside("gpu-0", {}))
+    assert [d.task.id for d in decide(s, 1e6) if isinstance(d, Launch)] == ["t4"]
+    run(s, TASKS[4], "1", 0)
+    assert decide(s, 1e6) == [Leave(1)]
+    assert "wide wants more than this worker has (2 GPU slots)" in notice(s, 1e6)
+
+
 def test_they_have_failed_where_they_fail_elsewhere_too_and_the_slot_is_cleared():
     s = put_aside()
     run(s, TASKS[0], "1", 1, attempt=2)
@@ -91,3 +116,12 @@ def test_they_have_succeeded_where_they_succeed_elsewhere():
     run(s, TASKS[0], "1", 0, attempt=2)
     assert s.lines["t0"].state == Ended("succeeded", 2)
     assert s.pool.slots["gpu-0"].is_sick
+
+
+@pytest.mark.parametrize(("times", "expected"), [(4, Ready()), (5, Ended("failed", 5))])
+def test_nothing_is_excused_for_ever(times, expected):
+    s = situation(TASKS[0])
+    for attempt in range(1, times + 1):
+        run(s, TASKS[0], "0", 1, attempt=attempt)
+        apply(s, Requested(Request(attempt, "excuse", {"t0": attempt})))
+    assert s.lines["t0"].state == expected

@@ -101,6 +101,21 @@ def test_an_attempt_on_another_machine_holds_none_of_our_slots():
     assert (holders(s), list(s.unwatched)) == ({}, [("a", 1)])
 
 
+def test_slots_that_this_worker_does_not_offer_are_left_alone():
+    s = after(Launched("a", 1, ("gpu-1",), 0.0), claimed(B, gpus="0 7", owner=OTHER_WORKER))
+    apply(s, Refused("a", 1, "busy", 1.0, ("gpu-7", "gpu-1")))
+    assert holders(s) == {"gpu-0": ("b", 1)}
+    assert sorted(s.pool.slots) == ["gpu-0", "gpu-1"]
+    assert s.pool.slots["gpu-1"].avoid_until > 1.0
+
+
+def test_those_that_run_are_named_on_whichever_worker_and_of_this_run_only():
+    s = after(claimed(A, owner=OTHER_WORKER), Launched("b", 1, ("gpu-1",), 0.0))
+    assert {line.task.id for line in s.running()} == {"a", "b"}
+    begin(s, Wishes(WORKER, frozenset({"b"})))
+    assert [line.task.id for line in s.running()] == ["b"]
+
+
 def test_a_claim_of_another_worker_for_the_attempt_we_asked_for_is_theirs():
     s = after(Launched("a", 1, ("gpu-1",), 0.0), claimed(A, owner=OTHER_WORKER))
     assert (list(s.unwatched), s.mine, holders(s)) == ([("a", 1)], {}, {"gpu-0": ("a", 1)})
@@ -118,6 +133,16 @@ def test_what_is_told_twice_counts_once():
     s = after(*ran(A), claimed(A), ended(A, 1, 1))
     assert s.lines["a"].state == Ended("succeeded", 1)
     assert (len(s.lines["a"].attempts), holders(s), s.mine, s.unwatched) == (1, {}, {}, {})
+
+
+def test_an_end_is_of_the_attempt_with_its_number_whatever_became_of_earlier_records():
+    """Somebody deleted them, or the disk shows them late."""
+    s = after(claimed(A, 2), ended(A, 1, 1))
+    assert s.lines["a"].state == Running(2)
+    apply(s, ended(A, 2))
+    assert s.lines["a"].state == Ended("succeeded", 2)
+    apply(s, claimed(A, 1))
+    assert [attempt.number for attempt in s.lines["a"].attempts] == [2]
 
 
 def test_records_of_unknown_tasks_are_passed_over():
@@ -182,6 +207,17 @@ def test_a_task_that_waits_for_its_readers_is_ready_when_the_last_has_ended():
     apply(s, ended(dep))
     assert s.lines["need"].state == Ready()
     assert [key[2] for key in s.ready] == ["need"]
+
+
+def test_a_task_is_ready_once_the_last_of_its_needs_has_ended():
+    """Whichever need ends first, whichever it waits for."""
+    dep = task("dep", needs="a b", number=3)
+    for first, second in ((A, B), (B, A)):
+        s = after(*ran(first), tasks=(A, B, dep))
+        assert s.lines["dep"].state == Waiting((second.id,))
+        for event in ran(second):
+            apply(s, event)
+        assert s.lines["dep"].state == Ready()
 
 
 # ---- rounds that this run asks for ----

@@ -10,7 +10,7 @@ from parallel_train.core import policy
 from parallel_train.core.events import Launched, RoundOpened
 from parallel_train.core.facts import End, verdict
 from parallel_train.core.situation import Wishes
-from parallel_train.core.state import Ended, Ready, Running, Waiting
+from parallel_train.core.state import Ended, Ready, Running, Waiting, count
 from tests.support.builders import (
     Exited,
     Lost,
@@ -153,6 +153,46 @@ def test_a_new_round_begins_to_count_again():
     assert state(*lost, *again) == Ready()
 
 
+@pytest.mark.parametrize(
+    ("events", "has_succeeded", "claims"),
+    [
+        ([], False, 0),
+        ([claimed(OUT)], False, 1),
+        ([ran(OUT, 1, NotStarted("paused")), ran(OUT, 2, 1)], False, 2),
+        ([ran(OUT, output="there")], True, 1),
+        # also where it would have to run again to be true now
+        ([ran(OUT, output="there"), found(OUT, "missing")], True, 1),
+        ([ran(OUT, output="there"), RoundOpened(round_(OUT))], False, 0),
+        ([ran(OUT, output="there"), RoundOpened(round_(OUT)), claimed(OUT, 2, round=2)], False, 1),
+    ],
+)
+def test_what_the_newest_round_has_come_to(events, has_succeeded, claims):
+    line = situation(OUT, events=events).lines["a"]
+    assert (line.has_succeeded, line.attempts_of_round) == (has_succeeded, claims)
+    assert line.deciding is None or line.deciding.end is not None
+    assert count(line, "failed") == sum(a.end is not None and a.end.outcome == Exited(1) for a in line.attempts)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], True),
+        ([ran(OUT, 1, NotStarted("paused"))], True),
+        ([claimed(OUT)], False),
+        ([ran(OUT, 1, 1)], False),
+        ([RoundOpened(round_(OUT))], False),
+    ],
+)
+def test_what_lies_in_an_output_is_not_ours_where_we_never_started_anything(events, expected):
+    assert situation(OUT, events=events).lines["a"].is_untouched == expected
+
+
+def test_the_last_that_was_started_is_of_whichever_round():
+    line = situation(OUT, events=[ran(OUT, 1, 1), RoundOpened(round_(OUT)), *ran(OUT, 2, NotStarted("paused"))]).lines
+    assert line["a"].last_started is line["a"].attempts[0]
+    assert situation(OUT, events=ran(OUT, 1, NotStarted("paused"))).lines["a"].last_started is None
+
+
 # ---- needs ----
 
 NEED = task("need")
@@ -230,6 +270,8 @@ def test_a_kept_round_puts_nothing_aside_but_does_not_hide_an_earlier_one():
     assert situation(OUT, events=kept).lines["a"].aside_due == 0
     both = [*ran(OUT, 1, 1), RoundOpened(round_(OUT)), RoundOpened(round_(OUT, 3, aside=False))]
     assert situation(OUT, events=both).lines["a"].aside_due == 2
+    both = [*ran(OUT, 1, 1), RoundOpened(round_(OUT)), RoundOpened(round_(OUT, 3))]
+    assert situation(OUT, events=both).lines["a"].aside_due == 3  # once, for the newest
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 
 import parallel_train
+from parallel_train.core.placeholders import cut, written
 from parallel_train.core.taskconfig import TaskConfig, name_template, rate_folder, rate_spellings
 
 GUIDE = {"dataset": "caltech101", "noise_rate": 0.125, "noise_type": "sym", "num_classes": 100}
@@ -52,6 +53,8 @@ def test_defaults_and_a_whole_rate():
     ("change", "said"),
     [
         ({"noise_rate": None}, "needs noise_rate"),
+        ({"nois_rate": 0.5}, "has no 'nois_rate' \\(did you mean 'noise_rate'"),
+        ({"zzzz": 0.5}, "has no 'zzzz' \\(it has dataset, shots, noise_rate"),
         ({"noise_rate": "0.5"}, "noise_rate must be a number"),
         ({"noise_rate": 1.5}, "noise_rate must be a number from 0 to 1"),
         ({"noise_rate": float("nan")}, "noise_rate must be a number from 0 to 1"),
@@ -63,6 +66,19 @@ def test_defaults_and_a_whole_rate():
 def test_what_can_not_be_is_refused(change, said):
     with pytest.raises(TypeError, match=said):
         TaskConfig(**{**GUIDE, **change})
+
+
+def test_it_stands_for_one_template():
+    made = TaskConfig(**GUIDE, seed=2).template()
+    values = {name: written(value) for name, value in made["params"].items()} | {"output_base": "output"}
+    folder = "output/caltech101/NLPrompt/rn50_16shots/noise_sym_{rate}/seed2"
+    assert cut(made["output"]).fill(values) == folder.format(rate="0.125")
+    found = [cut(pattern).fill(values) for pattern in made["done_when"]["file"]]
+    assert found == [f"{folder.format(rate=rate)}/log.txt*" for rate in ("0.125", "0.1250")]
+    assert made["command"][-8:] == [
+        *("DATASET.NUM_SHOTS", "{shots}", "DATASET.NOISE_RATE", "{noise_rate}"),
+        *("DATASET.NOISE_TYPE", "{noise_type}", "DATASET.num_class", "{num_classes}"),
+    ]
 
 
 def test_names_grow_by_what_differs():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import ptrace
 from tests.support.sweep import Project, lives, overlaps, shell
 from tests.support.terminal import CTRL_C, Terminal
 from tests.support.wait import wait_until
@@ -99,6 +100,28 @@ def test_ctrl_c_three_times_kills_what_ignores_signals(project: Project, termina
     assert screen.process.wait(5) == 130
     project.until_quiet()
     assert project.status()["deaf"]["state"] == "ready"
+
+
+def test_ctrl_c_a_fourth_time_leaves_what_does_not_die(project: Project, terminal: Open):
+    """Like a task that waits for a disk; here it is kept by whoever traces it."""
+    project.tasks(project.recording("stuck", more={"until": "never"}))
+    screen = terminal()
+    task = project.until_started("stuck")[0]
+    try:
+        ptrace.seize(task.pid)
+    except OSError as error:
+        pytest.skip(f"no process can be traced here: {error}")
+    for word in ("Draining", "Stopping 1 task", "Killing 1 task"):
+        screen.type(CTRL_C)
+        screen.until(word)
+    wait_until(lambda: not lives(task.pid), "it is killed, and yet it is there for its shim")
+    assert screen.process.poll() is None
+    screen.type(CTRL_C)
+    assert screen.process.wait(20) == 130
+    assert project.status()["stuck"]["state"] == "running"
+    os.waitpid(task.pid, 0x40000000)  # __WALL: now it may go
+    project.until_quiet()
+    assert project.status()["stuck"]["state"] == "ready"
 
 
 def test_ctrl_c_reaches_no_task_by_itself(project: Project, terminal: Open):

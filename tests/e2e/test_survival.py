@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sweep import FAST_PYTHON, QUEUE, Project, lives, overlaps, program
+from tests.support.sweep import FAST_PYTHON, QUEUE, Project, lives, overlaps, program, shell
 from tests.support.sweep import project as project_in
 from tests.support.wait import wait_until
 
@@ -183,6 +184,34 @@ def test_what_a_task_leaves_running_is_ended_before_its_slot_is_used_again(proje
     assert len(pids_in(project.root / "pids")) == 4
     assert (project.root / "seen").read_text() == ""
     project.until_quiet()
+
+
+def test_as_the_first_process_of_a_container_it_leaves_no_zombies(project: Project):
+    """Nobody else reaps there: twenty tasks leave ten orphans each, and the last one looks."""
+    enter = ["unshare", *(["--user", "--map-root-user"] if os.getuid() else []), "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces here")
+    orphans = "for n in 1 2 3 4 5 6 7 8 9 10; do (setsid sh -c 'sleep 0.01 & exit' &); done"
+    look = (
+        "grep -l '^State:.Z' /proc/[0-9]*/status >> zombies; readlink /proc/1/exe > first; cat /proc/1/cmdline >> first"
+    )
+    project.tasks(
+        *({"name": f"t{number}", "command": shell(f": {number}; {orphans}")} for number in range(20)),
+        {"name": "last", "command": shell(look + "; true"), "needs": [f"t{number}" for number in range(20)]},
+    )
+    done = subprocess.run(
+        [*enter, *project.argv(gpus="fake:4")],
+        cwd=project.root,
+        env=project.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "parallel_train" in (project.root / "first").read_text()
+    assert (project.root / "zombies").read_text() == ""
 
 
 def test_another_process_with_the_same_command_is_left_alone(project: Project):

@@ -1,15 +1,23 @@
-"""Twelve shapes of task whose processes try to outlive it, ended in four ways: does anything live after the end?"""
+"""Twelve shapes of task whose processes try to outlive it, ended in five ways: does anything live after the end?
+
+Where attempts can have control groups, every other run goes without them, as it is on most machines. The fifth way, its
+launcher and its shim shot at once, needs them: nothing else leads to a process that has then left its session, its
+parents, its environment and its files (nameless, ghost).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parallel_train.procs import process
+from parallel_train.procs import fence, process
 from tests.faults.checker import history, survivors
 from tests.faults.frame import Piece, Plan, Verdict
 from tests.support.machine import signal_proven
@@ -21,10 +29,12 @@ SHAPES = (
     *("workers", "session", "daemon", "deaf", "closed", "stopped"),
     *("nameless", "hydra", "moved", "reaper", "ghost", "storm"),
 )
+LAUNCHER = b"procs/launcher.py"
 WAYS = ("exit", "crash", "timeout", "shot")
+SHOT = {"shot", "both"}
 AT_ONCE = 16
 GRACE = 5.0  # seconds after the end in which everything must be gone
-WANTED = {"exit": {"exited": 0}, "crash": {"signalled": 9}, "timeout": {"timed_out": True}, "shot": {"exited": 0}}
+WANTED = {"crash": {"signalled": 9}, "timeout": {"timed_out": True}}
 
 
 def run(plan: Plan) -> Verdict:
@@ -41,7 +51,7 @@ class Crowd:
     ended: dict[tuple[str, int], float] = field(default_factory=dict)
     checked: set[tuple[str, int]] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)  # by task id
-    late: int = 0
+    launchers: int = 0  # shot
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -68,14 +78,16 @@ class Crowd:
                 signal_proven(pid, start, signal.SIGKILL)
 
     def _shoot(self) -> None:
-        """Kill the shims of the first attempts that wait for it."""
-        for path in self.effects.glob("*-shot-*.1.ready"):
+        """Kill the shims of the first attempts that wait for it, or their launcher and then the shim."""
+        for path in self.effects.glob("*.1.ready"):
             key = (path.name.removesuffix(".1.ready"), 1)
-            if key in self.shot:
+            if key in self.shot or self.ways[key[0]] not in SHOT:
                 continue
             self._learn_names()
             task = next(task for task, name in self.names.items() if name == key[0])
             claim = json.loads((self.project.root / QUEUE / "claims" / f"{task}.1").read_text().splitlines()[0])
+            if self.ways[key[0]] == "both":
+                self.launchers += shoot_the_launcher_of(claim["owner"]["pid"])
             if not signal_proven(claim["owner"]["pid"], claim["owner"]["start"], signal.SIGKILL):
                 self.faults.append(f"{key[0]}: its shim died by itself")
             self.shot.add(key)
@@ -89,8 +101,7 @@ class Crowd:
                 continue
             self.ended[key] = time.monotonic()
             left = self.alive(key)
-            self.late += len(left)
-            if left and key not in self.shot:  # of a shot one, the launcher's sweep may still be under way
+            if left:
                 self.faults.append(f"{key[0]}.{key[1]} ended and processes {left} lived")
 
     def _learn_names(self) -> None:
@@ -103,12 +114,24 @@ def _signed(path: Path) -> list[tuple[int, int]]:
     return [(int(pid), int(start)) for pid, start in map(str.split, path.read_text().splitlines())]
 
 
+def shoot_the_launcher_of(shim: int) -> bool:
+    """Whether it had one: another's shot may have made it an orphan."""
+    parent = dict(process.parents()).get(shim, 0)
+    start = process.start_time(parent)
+    try:
+        is_one = LAUNCHER in Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return is_one and signal_proven(parent, start, signal.SIGKILL)
+
+
 def one_crowd(piece: Piece) -> None:
     each = 20 if piece.is_full else 2
+    has_groups = bool(fence.place()) and piece.number % 2 == 0
     ways = {}
     for shape in SHAPES:
         for number in range(each):
-            way = WAYS[number % len(WAYS)] if piece.is_full else _quick_way(shape, number)
+            way = _full_way(number, has_groups) if piece.is_full else _quick_way(shape, number, has_groups)
             ways[f"{shape}-{way}-{number}"] = way
     with project_in(piece.folder) as project:
         crowd = Crowd(project, ways)
@@ -117,18 +140,46 @@ def one_crowd(piece: Piece) -> None:
         piece.chance.shuffle(tasks)
         project.tasks(*tasks)
         try:
-            watch(crowd, project.start(gpus=f"fake:{AT_ONCE}"))
+            with contextlib.nullcontext() if has_groups else undivided() as enter:
+                watch(crowd, project.start(gpus=f"fake:{AT_ONCE}", preexec_fn=enter))
+                crowd.end()
         finally:
             crowd.end()
         piece.fault(*_wrong_ends(crowd), *survivors(piece.folder))
-        piece.count(tasks=len(ways), shims_shot=len(crowd.shot), attempts=len(crowd.ended))
+        piece.count(tasks=len(ways), attempts=len(crowd.ended), with_control_groups=has_groups * len(crowd.ended))
         processes = sum(len(_signed(path)) for path in crowd.effects.glob("*.pids"))
-        piece.count(processes=processes, seen_after_the_end_of_a_shot_one=crowd.late)
+        piece.count(processes=processes, shims_shot=len(crowd.shot), launchers_shot=crowd.launchers)
+        piece.fault(*_wrong_groups(crowd, has_groups))
 
 
-def _quick_way(shape: str, number: int) -> str:
+@contextlib.contextmanager
+def undivided() -> Iterator[Callable[[], object] | None]:
+    """How to begin in a control group that is nobody's to divide; as it is where there can't be another kind."""
+    if not fence.place():
+        yield None
+        return
+    folder = Path(fence.place(), f"test-{os.getpid()}")
+    folder.mkdir()
+    yield lambda: (folder / "cgroup.procs").write_text("0")
+    wait_until(lambda: not fence.members(folder), "nobody is in it any more")
+    folder.rmdir()
+
+
+def _wrong_groups(crowd: Crowd, has_groups: bool) -> list[str]:
+    groups = [claim["group"] for claim in history(crowd.project.root / QUEUE).claims.values()]
+    left = [f"the control group {group} is left" for group in groups if group and Path(group).exists()]
+    return left if all(bool(group) == has_groups for group in groups) else [*left, f"control groups: {groups}"]
+
+
+def _full_way(number: int, has_groups: bool) -> str:
+    ways = (*WAYS, "both") if has_groups else WAYS
+    return ways[number % len(ways)]
+
+
+def _quick_way(shape: str, number: int, has_groups: bool) -> str:
     """Who ignores INT and TERM takes its whole grace to be timed out."""
-    return ("exit", "shot")[number] if shape in {"deaf", "stopped", "storm"} else ("timeout", "shot")[number]
+    last = "both" if has_groups and shape in {"nameless", "ghost"} else "shot"
+    return ("exit", last)[number] if shape in {"deaf", "stopped", "storm"} else ("timeout", last)[number]
 
 
 def _task(name: str, way: str) -> dict[str, object]:
@@ -156,7 +207,7 @@ def _wrong_ends(crowd: Crowd) -> list[str]:
     for task, name in told.names.items():
         ends = [told.ends[key]["outcome"] for key in sorted(told.ends) if key[0] == task]
         way = crowd.ways[name]
-        wanted = [{"lost": "killed"}] * (way == "shot") + [WANTED[way]]
+        wanted = [{"lost": "killed"}] * (way in SHOT) + [WANTED.get(way, {"exited": 0})]
         if ends != wanted:
             found.append(f"{name}: its ends are {ends}")
     return found

@@ -28,6 +28,7 @@ class Life:
     traces: list[Trace] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)  # of the commands, in their order
     cancelled: float = 0.0  # when a cancel of the good task was confirmed; 0 where nobody cancelled
+    is_unclaimed: bool = False  # nobody had claimed it when the cancel was confirmed
     shot: set[tuple[int, int]] = field(default_factory=set)  # (pid, start time) of the shims that were killed
     killed: set[int] = field(default_factory=set)  # pids
     left: set[int] = field(default_factory=set)  # pids of those that could not take a file away
@@ -99,6 +100,9 @@ def _starts(told: History, life: Life, effects: Sequence[Effect]) -> Iterator[st
         times = sum(effect.name == name for effect in effects)
         if times > most + len(life.shot):
             yield f"{name} ran {times} times, with {len(life.shot)} shims shot: {outcomes(told, name)}"
+    for (task, number), end in told.ends.items() if life.is_unclaimed else ():
+        if told.names.get(task) == GOOD and end.get("started"):
+            yield f"{GOOD}.{number} was started, and its cancel had been confirmed"
     for effect in effects if life.cancelled else ():
         if effect.name == GOOD and effect.began > life.cancelled:
             yield f"{GOOD}.{effect.attempt} began after its cancel was confirmed"

@@ -6,6 +6,7 @@ when it is repeated.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -16,17 +17,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import typer
+
 from parallel_train.commands import app, ask, run, work  # noqa: F401  loaded before the first fork
 from tests.faults.checker import History, history
 from tests.support.sweep import FAST_PYTHON, PROGRAMS, QUEUE, Project
 
 # The numbers make names whose back-off is short: its jitter hangs on the output's path.
 SLOW, GOOD, AGAIN = "slow327", "good", "again263"
-GOOD_SHIM = "shim2"
+GOOD_SHIM, SLOW_SHIM = f"shim-{GOOD}.1", f"shim-{SLOW}.1"
 TOO_SLOW = 2  # attempts of the slow task in a round
 ONE_SLOT, TWO_SLOTS = ("--gpus", "fake:1"), ("--gpus", "fake:2")
 _LEAVE = str(Path(__file__).parent / "programs" / "leave.py")
 _PATIENCE = 150  # seconds for one command, on the busiest machine
+
+app.app = typer.main.get_command(app.app)  # type: ignore[assignment]  built once, not in each fork
+gc.freeze()  # nor copied there
 
 
 class HungError(Exception):

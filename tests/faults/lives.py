@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Event, Launch
-from parallel_train.core.situation import Situation, Wishes, begin, load
+from parallel_train.core.situation import Situation, Wishes, abridge, begin, load
 from parallel_train.core.slots import Device, Pool
 from parallel_train.core.task import Task, task_id
 from parallel_train.report.console import Setup, make_reporter
@@ -91,6 +91,7 @@ def main() -> None:
         setup = Setup(Path(folder), Path(folder, "lines"), clock)
         reporter = make_reporter(situation, setup, io.TextIOWrapper(nothing.buffer))
         reporter.begin(situation)
+        abridge(situation)
         code = Scheduler(situation, FakeQueue(), runner, reporter, clock).run()
     print(json.dumps({"code": code, "ended": runner.ended, "early": runner.early, "late": resident()}))
 

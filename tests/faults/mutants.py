@@ -1,8 +1,8 @@
 """Can the campaigns fail? Ten deliberate faults of the product, each a patch of a copy of it, each to be found.
 
-`--scale smoke` only sees that every patch still applies. `--scale full` lets each mutant meet the campaigns that
-should find it, at their smoke scale, with growing seeds, a minute for each; and the product as it is meets the same
-seeds: what is found there too does not count.
+`--scale smoke` sees that every patch still applies, and that two of the mutants are found. `--scale full` lets each
+mutant meet the campaigns that should find it, at their smoke scale, with growing seeds, a minute for each; and the
+product as it is meets the same seeds: what is found there too does not count.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.faults.frame import ROOT, Piece, Plan, Verdict
 from tests.faults.mutations import MUTANTS, Mutant
 
 MINUTE = 60.0
+QUICK = {"no subreaper", "no fsync before the end"}
 _CONTROL = 300.0  # seconds for the product as it is, which has to come to an end
 
 
@@ -35,15 +36,15 @@ def run(plan: Plan) -> Verdict:
 def one_mutant(piece: Piece) -> None:
     if not piece.is_full:
         for mutant in MUTANTS:
-            patched(piece, mutant)
-        piece.count(mutants=len(MUTANTS), pending=sum(not mutant.patches for mutant in MUTANTS))
+            copy = patched(piece, mutant)
+            if copy is not None and mutant.name in QUICK:
+                found, _ = meet(mutant.campaigns[0], 1, copy, MINUTE, known=frozenset())
+                piece.count(found=int(bool(found)))
+                piece.fault(*([] if found else [f"the mutant '{mutant.name}' lives"]))
+        piece.count(mutants=len(MUTANTS))
         return
     mutant = MUTANTS[piece.number]
     copy = patched(piece, mutant)
-    if not mutant.patches:
-        piece.count(pending=1)
-        print(f"  {mutant.name}: pending, {mutant.pending}")
-        return
     is_found = copy is not None and any(is_found_by(name, mutant, copy) for name in mutant.campaigns)
     piece.count(mutants=1, found=int(is_found))
     if not is_found:

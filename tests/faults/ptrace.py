@@ -13,7 +13,6 @@ import platform
 import signal
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 
 SYSCALL, CONTINUE, DETACH = 24, 7, 17
 _GETREGS, _SETREGS = 12, 13
@@ -24,6 +23,7 @@ _OPTIONS = 1 | 2 | 4 | 8 | 16 | 0x100000  # told apart, forks, vforks, clones an
 _WALL = 0x40000000
 _REGISTERS = 27
 _RAX, _ORIG_RAX = 10, 15
+_about = ctypes.create_string_buffer(88)  # one for all: it is asked twice for each call
 
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -100,11 +100,10 @@ def new_pid(pid: int) -> int:
 
 def entry(pid: int) -> Entry | None:
     """The call that begins; None at the other end of one."""
-    data = ctypes.create_string_buffer(88)
-    _ptrace(_SYSCALL_INFO, pid, len(data), data)
-    if data.raw[0] != 1:
+    _ptrace(_SYSCALL_INFO, pid, len(_about), _about)
+    if _about[0] != b"\x01":
         return None
-    number, *arguments = struct.unpack_from("<7Q", data.raw, 24)
+    number, *arguments = struct.unpack_from("<7Q", _about, 24)
     return Entry(number, tuple(arguments))
 
 
@@ -130,9 +129,11 @@ def answer(pid: int, number: int) -> None:
 
 def text_at(pid: int, address: int) -> str:
     """The NUL-terminated string there."""
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+    memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+    try:
         data = b""
         while b"\0" not in data and len(data) < 8192:
-            memory.seek(address + len(data))
-            data += memory.read(4096 - (address + len(data)) % 4096)  # not over a page's end
+            data += os.pread(memory, 4096 - (address + len(data)) % 4096, address + len(data))  # not over a page's end
+    finally:
+        os.close(memory)
     return os.fsdecode(data.partition(b"\0")[0])

@@ -1,8 +1,8 @@
 """Run a command and all that it starts, see each file call on some places and each fork and exec, and break one.
 
-A call is named by the role of its process (scheduler, launcher, shim2, child2: what shim2 forked, until it becomes
-the command), its own name, its paths, and how often that role had made the same call before: the same in each run, as
-far as the run is the same. Commands themselves are not looked at.
+A call is named by the role of its process (scheduler, launcher, shim-good.1: that of the task's first attempt,
+child-good.1: what it forked, until it becomes the command), its own name, its paths, and how often that role had made
+the same call before: the same in each run, as far as the run is the same. Commands themselves are not looked at.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _CALLS = {
     439: ("faccessat2", "d"),
 }  # fmt: skip
 _PROCESS_CALLS = {56: "clone", 57: "fork", 58: "vfork", 59: "execve", 322: "execveat", 435: "clone3"}
+_RECEIVE = 45  # recvfrom: in a launcher, an order for a shim
+_WHOSE = re.compile(r'"attempt": ([0-9]+),.*"log": "[^"]*/gpu[0-9]+_([^"_]+)_')
 _AT_FDCWD = (-100) & 0xFFFFFFFF
 _NEVER_THE_SAME = re.compile(
     r"(?<=\.tmp-)[0-9]+-[0-9a-f]+|(?<=/fake-)[0-9a-f]{12}|[0-9]{8}[-_][0-9]{6}(-[0-9]+-[0-9a-f]{4})?"
@@ -87,7 +89,8 @@ class Tracer:
         self.roles: dict[int, str] = {}
         self.parents: dict[int, int] = {}
         self.counts: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
-        self.shims = 0
+        self.reads_to: dict[int, int] = {}  # the address, by the pid of a launcher that receives
+        self.order = ""  # what was received since the last shim
         self.early: set[int] = set()  # forked, and stopped before its parent told of it
         self.answers: dict[int, int] = {}  # which error to give at the end of a call
         self.is_leaving = False
@@ -155,8 +158,9 @@ class Tracer:
         role = self.roles[parent]
         self.parents[pid] = parent
         if role == "launcher":
-            self.shims += 1
-            self.roles[pid] = f"shim{self.shims}"
+            found = _WHOSE.search(self.order)
+            self.roles[pid] = f"shim-{found[2]}.{found[1]}" if found else "shim"
+            self.order = ""
         elif role.startswith("shim"):
             self.roles[pid] = role.replace("shim", "child")
         else:
@@ -182,6 +186,10 @@ class Tracer:
         if found is None:
             if pid in self.answers:
                 ptrace.answer(pid, self.answers.pop(pid))
+            elif pid in self.reads_to:
+                self.order += ptrace.text_at(pid, self.reads_to.pop(pid))
+        elif found.number == _RECEIVE and self.roles[pid] == "launcher":
+            self.reads_to[pid] = found.arguments[1]
         elif not self.is_leaving:
             call = self._call(pid, found)
             if call is not None:
@@ -196,7 +204,8 @@ class Tracer:
         if fault.fate == "KILL":
             os.kill(call.pid, signal.SIGKILL)
         elif fault.fate not in _HOLDING:
-            ptrace.skip_call(call.pid)
+            if call.name != "close":  # which lets go of the file whatever it answers
+                ptrace.skip_call(call.pid)
             self.answers[call.pid] = getattr(errno, fault.fate)
         self._interrupt_all(but=call.pid)
         if fault.fate in _HOLDING:
@@ -231,12 +240,12 @@ class Tracer:
             argument = arguments[position]
             with suppress(OSError):
                 if kind == "f":
-                    found.append(str(Path(f"/proc/{pid}/fd/{argument & 0xFFFFFFFF}").readlink()))
+                    found.append(os.readlink(f"/proc/{pid}/fd/{argument & 0xFFFFFFFF}"))  # noqa: PTH115  at each call
                 elif kind in "pd":
                     text = ptrace.text_at(pid, arguments[position + (kind == "d")])
                     at = argument & 0xFFFFFFFF
                     base = "cwd" if kind == "p" or at == _AT_FDCWD else f"fd/{at}"
-                    found.append(text if text.startswith("/") else str(Path(f"/proc/{pid}/{base}").readlink() / text))
+                    found.append(os.path.join(os.readlink(f"/proc/{pid}/{base}"), text))  # noqa: PTH115, PTH118
         return found
 
     def _shown(self, path: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from parallel_train.core import contact
 from parallel_train.core.facts import Exited, Lost, NotStarted, Signalled
+from parallel_train.procs import process
 from parallel_train.procs.beat import Beat
-from parallel_train.store import queue
+from parallel_train.store import queue, records
 from tests.support.machine import lives, machine
 from tests.support.wait import wait_until
 
@@ -92,12 +96,12 @@ def test_a_halted_attempt_that_is_stopped_does_not_run_on_first(tmp_path):
 
 def test_after_a_takeover_the_next_attempt_waits_until_the_former_one_has_halted(made):
     began = time.monotonic()
-    assert made.run(made.task("true"), is_takeover=True).outcome == Exited(0)
+    assert made.run(made.task("true"), wait=contact.halted_after(LEASE)).outcome == Exited(0)
     assert time.monotonic() - began >= LEASE / 2 + LEASE / 6
 
 
 def test_whoever_waits_after_a_takeover_can_be_stopped(made):
-    made.start(made.task("true"), is_takeover=True)
+    made.start(made.task("true"), wait=60.0)
     made.claimed()
     made.runner.stop("task", 1, kill=False)
     assert made.ended().outcome == NotStarted("its worker stopped it")
@@ -108,10 +112,74 @@ def test_a_beat_counts_from_when_it_was_sent(tmp_path):
     queue.create(tmp_path)
     order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "lease": 60.0, "beat": 10.0, "shared": True}
     order.update(heard=0, asked_round=1)
-    since = time.monotonic()
+    since = Beat.now()
     beat = Beat(order, since)
     beat.child = -1  # somebody else beats
     assert beat.look(since + 29.9) == "good"
     assert beat.look(since + 30.0) == "silent"
-    assert beat.due(since) == since + 10.0
-    assert beat.due(since + 25.0) == since + 30.0
+    assert beat.due(since + 29.5) == since + 30.0
+
+
+def test_on_a_network_disk_it_looks_often_since_a_suspended_machine_stops_its_timers(tmp_path):
+    order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "lease": 300.0, "beat": 10.0, "heard": 0}
+    order["asked_round"] = 1
+    assert Beat({**order, "shared": True}, 0.0).due(50.0) == 51.0
+    assert Beat({**order, "shared": False}, 0.0).due(50.0) == 60.0
+
+
+def test_a_beating_child_that_is_killed_is_replaced(tmp_path):
+    with machine(tmp_path, lease=LEASE, is_shared=lambda: True) as made:
+        made.start(made.task("sh", "-c", "echo > began; exec sleep 600"))
+        shim = made.claimed().owner.pid
+        wait_until((made.project / "began").exists, "the task runs")  # before that it is a fork of its shim as well
+        first = wait_until(lambda: beats_for(shim), "a child beats")
+        os.kill(first[0], signal.SIGKILL)
+        wait_until(lambda: beats_for(shim) not in ([], first), "another one does")
+        before = beat_of(made)
+        wait_until(lambda: beat_of(made) != before, "it beats on")
+
+
+STRANGERS = {
+    "other machine": {"machine": "another"},
+    "container": {"pidns": "another"},
+    "newer version": None,
+}
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_the_beat_is_left_to_a_child_once_somebody_came_who_cannot_be_seen(tmp_path, who):
+    with machine(tmp_path, lease=LEASE) as made:
+        made.start(made.task("sleep", "600"))
+        shim = made.claimed().owner.pid
+        first = wait_until(lambda: beat_of(made), "it beats")
+        assert beats_for(shim) == []
+        stranger = STRANGERS[who]
+        about = {"owner": {**process.this_process("x"), **stranger}} if stranger else {}
+        made.publish("workers", "stranger", about)
+        wait_until(lambda: beats_for(shim), "a child beats")
+        os.kill(shim, signal.SIGSTOP)
+        wait_until(lambda: beat_of(made) != first, "it beats though its shim is stopped")
+        os.kill(shim, signal.SIGCONT)
+
+
+def test_who_is_dead_is_no_stranger(tmp_path):
+    queue.create(tmp_path)
+    order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "lease": 6.0, "beat": 1.0, "shared": False}
+    order.update(heard=0, asked_round=1)
+    here = process.this_process("x")
+    records.publish(str(tmp_path / "workers" / "former"), [{"owner": {**here, "boot": "before", "pidns": "y"}}])
+    records.publish(str(tmp_path / "workers" / "neighbour"), [{"owner": here}])
+    beat = Beat(order, 0.0)
+    beat.look(2.0)
+    assert (beat.is_shared, beat.child) == (False, 0)
+
+
+def beats_for(shim):
+    """The children of a shim that beat for it: forks of it, so of the same command."""
+    children = [pid for pid, parent in process.parents() if parent == shim]
+    found = []
+    for pid in children:
+        with suppress(OSError):  # it has ended since
+            if b"launcher.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found

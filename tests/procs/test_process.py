@@ -7,8 +7,10 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,48 @@ def test_only_the_process_that_started_then_is_signalled(sleeper):
     assert child.poll() is None
     assert signal_proven(child.pid, start, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
+
+
+def test_a_pid_that_came_round_again_is_another_process():
+    """Forced: the kernel is asked for that very number, once the first one's last tick is over."""
+    counter = Path("/proc/sys/kernel/ns_last_pid")
+    wrong = came_round = 0
+    while came_round < 20:  # others fork meanwhile, and may be faster
+        first = subprocess.Popen(["sleep", "600"])
+        start = process.start_time(first.pid)
+        first.kill()
+        first.wait()
+        until = time.clock_gettime(time.CLOCK_BOOTTIME) + 2 / os.sysconf("SC_CLK_TCK")
+        wait_until(lambda until=until: time.clock_gettime(time.CLOCK_BOOTTIME) > until, "the tick is over")
+        try:
+            counter.write_text(str(first.pid - 1))
+        except OSError as error:
+            pytest.skip(f"pids can't be chosen here: {error}")
+        second = subprocess.Popen(["sleep", "600"])
+        if second.pid == first.pid:
+            came_round += 1
+            owner = {**process.this_process("w"), "pid": first.pid, "start": start}
+            wrong += is_alive(wire.owner_of(owner)) is not False
+            wrong += signal_proven(first.pid, start, signal.SIGKILL)
+            wrong += second.poll() is not None
+        second.kill()
+        second.wait()
+    assert wrong == 0
+    assert came_round > 10  # others fork meanwhile
+
+
+def test_a_number_that_came_to_a_thread_is_no_process():
+    is_enough = threading.Event()
+    thread = threading.Thread(target=is_enough.wait)
+    thread.start()
+    try:
+        assert process.start_time(thread.native_id) > 0
+        assert process.open_proven(thread.native_id, process.start_time(thread.native_id)) is None
+        owner = {**process.this_process("w"), "pid": thread.native_id}
+        assert is_alive(wire.owner_of(owner)) is False
+    finally:
+        is_enough.set()
+        thread.join()
 
 
 def test_a_signal_to_what_is_gone_does_no_harm(sleeper):
@@ -149,6 +193,7 @@ def test_an_owner_lives_or_not_or_can_not_be_seen():
     assert is_alive(other(pidns="another")) is None
     assert is_alive(other(machine="another")) is None
     assert is_alive(other(machine="another", boot="another")) is None
+    assert is_alive(other(host="another", boot="another")) is None  # a copied image: the same machine id
 
 
 def test_a_child_dies_with_its_parent():

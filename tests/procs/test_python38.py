@@ -25,7 +25,19 @@ PROMISED = [
     "procs/__init__.py",
     *(
         f"procs/{name}.py"
-        for name in ("process", "locks", "aside", "outputs", "child", "watch", "asked", "beat", "shim", "launcher")
+        for name in (
+            "process",
+            "fence",
+            "locks",
+            "aside",
+            "outputs",
+            "child",
+            "watch",
+            "asked",
+            "beat",
+            "shim",
+            "launcher",
+        )
     ),
 ]
 OWN = {"parallel_train", *("parallel_train." + name[:-3].replace("/", ".") for name in PROMISED)}

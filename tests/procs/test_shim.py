@@ -6,8 +6,10 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,11 @@ import pytest
 from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
 from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen
-from parallel_train.procs import locks, process, shim, watch
+from parallel_train.procs import launcher, locks, process, shim, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.procs.runner import stop
 from parallel_train.store import queue, requests
+from tests.faults import ptrace
 from tests.support.machine import is_gone, lives, machine
 from tests.support.wait import wait_until
 
@@ -212,6 +215,31 @@ def test_a_task_that_obeys_at_its_time_limit_has_timed_out_all_the_same(made):
     assert end.outcome == TimedOut()
 
 
+@pytest.mark.parametrize("which", ["the task", "its child"])
+def test_what_does_not_die_keeps_its_slot_and_no_other_and_is_named(made, which):
+    """Like one that waits for a disk or a driver; here it is kept by whoever traces it."""
+    code = "import subprocess, time\nchild = subprocess.Popen(['sleep', '600']).pid\n"
+    code += "open('pids.tmp', 'w').write(f'{os.getpid()} {child}')\nos.rename('pids.tmp', 'pids')\ntime.sleep(600)"
+    device = made.device()
+    made.start(made.python("import os\n" + code), device)
+    pid = pids(made)[which == "its child"]
+    try:
+        ptrace.seize(pid)
+    except OSError as error:
+        pytest.skip(f"no process can be traced here: {error}")
+    made.claimed()
+    made.runner.stop("task", 1, kill=True)
+    warned = made.warned(f"process {pid} ")
+    assert "does not die" in warned
+    assert locks.is_held(device.lock)
+    assert not (made.folder / "ends" / "task.1").exists()
+    assert made.run(made.task("true", name="other")).outcome == Exited(0)
+    os.waitpid(pid, 0x40000000)  # __WALL: now it may go
+    end = made.ended()
+    assert (end.outcome, end.stopped) == (Signalled(signal.SIGKILL), "worker")
+    wait_until(lambda: not locks.is_held(device.lock), "the slot is free")
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_stop_at_the_very_first_instant_is_kept(made, kill):
     for n in range(8):
@@ -269,10 +297,24 @@ def test_a_killed_shim_takes_its_task_and_all_orphans_with_it(made):
     claim = made.claimed()
     os.kill(claim.owner.pid, signal.SIGKILL)
     assert made.event(Vanished).why == "killed"
-    wait_until(lambda: all(is_gone(pid) for pid in left), "the launcher has swept what it left")
+    assert all(is_gone(pid) for pid in left)  # the launcher sweeps before anybody learns of it
     wait_until(lambda: not locks.is_held(device.lock), "the slot is free")
     end = made.run(made.task("true", name="next"), device)  # the slot is taken over with the dead holder's name
     assert end.outcome == Exited(0)
+
+
+def test_a_dead_shim_is_told_once_nothing_of_it_lives_or_does_not_die():
+    heard, hears = os.pipe()
+    with socket.socket() as nobody:
+        sweeping = launcher.Launcher(nobody)
+    sweeping.unswept, sweeping.since = [hears], time.monotonic()
+    sweeping.go_on([4242])
+    assert sweeping.unswept == [hears]
+    sweeping.since -= launcher.PATIENCE
+    sweeping.go_on([4242])
+    with os.fdopen(heard) as file:  # to its end: the other side is closed
+        assert "process 4242, left by a task" in file.read()
+    assert sweeping.unswept == []
 
 
 def test_a_task_dies_with_its_shim_also_where_nobody_is_left_to_sweep(made):
@@ -304,6 +346,19 @@ def test_whoever_takes_the_slot_of_a_killed_shim_sweeps_what_it_left(made):
         for child in (orphan, decoy):
             child.kill()
             child.wait()
+
+
+def test_after_a_reboot_nobody_is_waited_for_and_nobody_is_signalled(made):
+    """Its pid and start time may be another's by now, and its cookie can't be anybody's."""
+    made.start(made.task("sleep", "600"))
+    claim = made.claimed()
+    before = replace(claim, task="before", owner=replace(claim.owner, boot="an earlier one"))
+    made.runner.watch(before)
+    assert made.event(Vanished, "before").why == "rebooted"
+    assert not stop(before)
+    made.runner.sweep(before)
+    assert stop(claim)
+    assert made.ended().outcome == Signalled(signal.SIGINT)  # untouched until then
 
 
 def test_attempts_outlive_the_scheduler(made):
@@ -510,8 +565,10 @@ def watching(folder, pid=0, held=()):
         "lease": 0.3,
         "beat": 0.05,
         "shared": False,
+        "group": "",
+        "log": "logs/task",
     }
-    return watch.Watch(pid, order, list(held), Beat(order, time.monotonic()))
+    return watch.Watch(pid, order, list(held), Beat(order, time.monotonic()), say=print)
 
 
 def test_requests_that_cannot_be_read_stop_nothing(made):

@@ -151,6 +151,13 @@ def test_rounds():
     assert told(RoundOpened(kept)) == ["Runs again: a (failed before, by another worker; its folder is kept)"]
 
 
+def test_a_trouble_of_one_task_names_it():
+    told = Told(A, B)
+    given_up = "this attempt was ended by somebody else"
+    assert told(Warned(given_up, "a"), Warned(given_up, "b")) == [f"! a: {given_up}", f"! b: {given_up}"]
+    assert told(Warned(given_up, "gone")) == [f"! {given_up}"]
+
+
 def test_hundreds_of_rounds_are_folded():
     tasks = [task(f"t{n}") for n in range(100)]
     lines = Told(*tasks)(*(RoundOpened(round_(t), ours=True) for t in tasks))
@@ -170,6 +177,7 @@ def test_an_edited_file():
         (1, "Draining: 1 task runs on; Ctrl-C again stops them"),
         (2, "Stopping 1 task (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them"),
         (3, "Killing 1 task"),
+        (4, "Leaving without waiting: 1 task dies unseen"),
     ],
 )
 def test_interrupts(level, expected):

@@ -19,20 +19,9 @@ from tests.support.builders import situation, task
 
 ONE = Owner("one", "host", "machine", "boot", "pidns", 1, 1)
 CLAIM = Claim(
-    "a",
-    1,
-    1,
-    "x",
-    {"need": 3},
-    ONE,
-    ("gpu-0",),
-    ("0",),
-    "log",
-    "err",
-    "cookie",
-    {"the data root": "/d"},
-    300.0,
-    "2026-01-02T03:04:05Z",
+    *("a", 1, 1, "x", {"need": 3}, ONE, ("gpu-0",), ("0",), "log", "err", "cookie"),
+    made_with={"the data root": "/d"},
+    at="2026-01-02T03:04:05Z",
 )
 END = End("a", 1, Signalled(9), "worker", "missing", "note", "s", "e", 1.5, 7, 0.5, 2)
 ROUND = Round("a", 2, "x", "changed", aside=True, by="one")
@@ -131,6 +120,20 @@ def test_a_damaged_round_is_never_won(folder):
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("data", [{"task": "b", "attempt": 1, "number": 2}, {"task": "a"}, {}, [1]])
+def test_a_whole_record_that_is_not_what_its_name_says_is_damage(folder, data):
+    """As after a copy by hand: nothing is learnt of another task, and the name stays taken."""
+    publish(folder, "rounds", "a.2", data)
+    publish(folder, "ends", "a.1", data)
+    publish(folder, "claims", "a.1", data)
+    one = worker(folder)
+    events = one.changes(0.0)
+    assert sum(isinstance(event, Warned) for event in events) == 3
+    assert [type(event) for event in events if not isinstance(event, Warned)] == [RoundOpened, Claimed, Ended]
+    assert one.open_round(ROUND) == RoundOpened(Round("a", 2, "", "asked for", aside=True), ours=False)
+    assert one.end_as_lost(CLAIM, Lost("killed")) == Ended(End("a", 1, Lost("damaged")))
+
+
 @pytest.mark.parametrize("kind", ["claims", "ends", "rounds"])
 def test_an_empty_file_of_a_records_name_is_damage(folder, kind):
     (folder / kind / "a.1").touch()
@@ -147,8 +150,14 @@ def test_a_record_of_a_newer_version_stops_with_a_sentence(folder, monkeypatch):
     monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
     fill(folder)
     monkeypatch.undo()
-    with pytest.raises(UsageError, match="newer parallel-train"):
-        worker(folder).changes(0.0)
+    one = worker(folder)
+    for deed in (
+        lambda: one.changes(0.0),
+        lambda: one.open_round(ROUND),
+        lambda: one.end_as_lost(CLAIM, Lost("killed")),
+    ):
+        with pytest.raises(UsageError, match="newer parallel-train"):
+            deed()
 
 
 def test_temporary_and_foreign_files_are_passed_over(folder):
@@ -207,6 +216,18 @@ def test_a_request_of_a_far_number_holds_nobody_up(folder):
     (folder / "requests" / "999999999999999").write_text("x")
     assert requests.read_all(folder) == []
     assert [ask(folder, "pause").number for _ in range(2)] == [10**15, 10**15 + 1]
+
+
+def test_after_a_beat_that_can_not_be_read_nothing_is_passed_over(folder):
+    fill(folder)
+    publish(folder, "claims", "b.1", asdict(replace(CLAIM, task="b")))
+    (folder / "beats" / "b.1").mkdir()
+    one = worker(folder, alive=lambda _: None)
+    with pytest.raises(OSError, match="directory"):
+        one.changes(0.0)
+    (folder / "beats" / "b.1").rmdir()
+    assert [type(e) for e in one.changes(0.0)] == [RoundOpened, Claimed, Claimed, Ended]
+    assert one.changes(0.0) == []
 
 
 def test_a_missing_folder_holds_nothing(tmp_path):

@@ -10,6 +10,7 @@ import resource
 import signal
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -185,7 +186,42 @@ def test_a_link_that_was_not_made_is_an_error(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_bytes_are_handed_to_the_disk_before_they_have_a_name(tmp_path, monkeypatch, durable):
+    """A network disk takes them when the file is closed: another host must not find the name without them."""
+    link, still_open = os.link, []
+
+    def looks(source, target):
+        still_open.extend(fd for fd in Path("/proc/self/fd").iterdir() if os.path.realpath(fd) == source)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", looks)
+    assert records.publish(str(tmp_path / "r"), [{}], durable=durable)
+    assert still_open == []
+
+
+@pytest.mark.parametrize("failure", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_disk_without_hard_links_is_told_as_that(tmp_path, monkeypatch, failure):
+    def refuses(source, target):
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr(os, "link", refuses)
+    with pytest.raises(OSError, match="makes no hard links"):
+        records.publish(str(tmp_path / "r"), [{}])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_exists_means_any_record_of_this_name(tmp_path):
     assert not records.exists(str(tmp_path / "r"))
     (tmp_path / "r").symlink_to("nowhere")
     assert records.exists(str(tmp_path / "r"))
+
+
+def test_what_is_no_file_is_no_record(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")  # nobody writes: to read it must not wait
+    for name in ("folder", "pipe"):
+        with pytest.raises(records.DamagedError, match="it is no file"):
+            records.read(str(tmp_path / name))
+        assert not records.is_whole(str(tmp_path / name))
+    assert not records.is_whole(str(tmp_path / "absent"))

@@ -11,12 +11,14 @@ import shutil
 import signal
 import subprocess
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.sweep import Project
 
-_ENTER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--mount"]
+ENTER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--mount"]
 # Slot locks are of a host: its own folder takes the place of ours.
 _SET_UP = (
     'hostname "$1"; mount --bind "$2/machine" /etc/machine-id; mount --bind "$2/boot" /proc/sys/kernel/random/boot_id;'
@@ -29,7 +31,7 @@ def is_possible() -> bool:
     if os.getuid() != 0 or shutil.which("unshare") is None:
         return False
     tried = "mount --bind /etc/passwd /etc/machine-id; mount --bind /etc/passwd /proc/sys/kernel/random/boot_id"
-    return subprocess.run([*_ENTER, "sh", "-ec", tried], capture_output=True, check=False).returncode == 0
+    return subprocess.run([*ENTER, "sh", "-ec", tried], capture_output=True, check=False).returncode == 0
 
 
 @dataclass
@@ -38,7 +40,20 @@ class Host:
     name: str
 
     def start(self, *arguments: str, gpus: str = "fake:2") -> subprocess.Popen[str]:
-        """Start the command there. Each start finds the machine as it was; `reboot` comes before the next one."""
+        """Start the command there. Each start finds the machine as it was."""
+        return self.begin([*ENTER, *self.set_up(), *self.project.argv(*arguments, gpus=gpus)])
+
+    def begin(self, argv: list[str], **more: Any) -> subprocess.Popen[str]:
+        """A process that belongs to this host; what it says goes to the project's file `said`."""
+        with (self.project.root / "said").open("a") as said:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": subprocess.STDOUT}
+            settings = {"cwd": self.project.root, "env": self.environment, "text": True, **streams, **more}
+            process: subprocess.Popen[str] = subprocess.Popen(argv, **settings)
+        self.project.started.append(process)
+        return process
+
+    def set_up(self) -> list[str]:
+        """The start of a command that makes new namespaces this host's."""
         folder = self.project.root.parent / f"host-{self.name}"
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         (folder / "locks").chmod(0o700)
@@ -47,19 +62,11 @@ class Host:
                 (folder / name).write_text(text + "\n")
         locks = f"/tmp/parallel-train-{os.getuid()}"
         Path(locks).mkdir(mode=0o700, exist_ok=True)
-        argv = self.project.argv(*arguments, gpus=gpus)
-        with (self.project.root / "said").open("a") as said:
-            process = subprocess.Popen(
-                [*_ENTER, "sh", "-c", _SET_UP, "sh", self.name, str(folder), locks, *argv],
-                cwd=self.project.root,
-                env={**self.project.environment, "TEST_HOST": self.name},
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        self.project.started.append(process)
-        return process
+        return ["sh", "-c", _SET_UP, "sh", self.name, str(folder), locks]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**self.project.environment, "TEST_HOST": self.name}
 
     def living(self) -> list[int]:
         """All that runs there, by the pids of this machine."""
@@ -71,11 +78,12 @@ class Host:
 
     def signal(self, number: int) -> None:
         """To everything that runs there, as a machine that is suspended, goes on, or loses its power."""
-        for pid in self.living():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue
+        told: set[int] = set()
+        while new := set(self.living()) - told:  # what was just forked by one that was not told yet, too
+            told |= new
+            for pid in new:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def suspend(self) -> None:
         self.signal(signal.SIGSTOP)

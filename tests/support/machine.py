@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, Event, Launch, NeedSeen, Refused
+from parallel_train.core.events import Claimed, Ended, Event, Launch, NeedSeen, Refused, Warned
 from parallel_train.core.facts import Claim, End, Owner
 from parallel_train.core.slots import Device
 from parallel_train.core.task import Task
@@ -97,7 +97,7 @@ class Machine:
         round_: int = 1,
         needs: Mapping[str, NeedSeen] | None = None,
         aside: int = 0,
-        **more: int,
+        **more: float,
     ) -> Launch:
         devices = devices or (self.device(),)
         launch = Launch(task, attempt, round_, needs or {}, tuple(d.lock for d in devices), aside, **more)
@@ -126,6 +126,15 @@ class Machine:
 
     def refused(self, task: str = "task", attempt: int = 1) -> Refused:
         return self.event(Refused, task, attempt)
+
+    def warned(self, text: str) -> str:
+        """The first warning with `text` in it."""
+
+        def look() -> str | None:
+            self.listen()
+            return next((e.text for e in self.events if isinstance(e, Warned) and text in e.text), None)
+
+        return wait_until(look, f"a warning of {text}, only {self.events}")
 
     def run(self, task: Task, *devices: Device, **more: object) -> End:
         """One attempt from its start to its end; the end as it is recorded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -121,6 +122,9 @@ def doctor(
     *,
     gpus: Gpus = DEFAULT.gpus,
     python: Python = None,
+    shared: Annotated[
+        Path | None, typer.Option("--shared", metavar="DIR", help="Try the disk of DIR with two processes instead.")
+    ] = None,
     as_json: Json = False,
     directory: Directory = None,
 ) -> None:
@@ -130,11 +134,18 @@ def doctor(
     the kernel, and what becomes of a detached run at logout. The exit code is 1 where something stands against a
     run. Nothing is changed.
 
+    With --shared DIR it tries whether several workers may share the disk of DIR: two processes race for names there,
+    in a new folder that is removed again. On a network disk run it on two hosts at about the same time: they find
+    each other.
+
     Examples:
       parallel-train doctor                      this machine, as a run would use it
       parallel-train doctor --python ~/env/bin/python
+      parallel-train doctor --shared /shared     whether workers may share that disk
       parallel-train doctor --json               for a script
     """
     from parallel_train.commands import doctor as command
 
+    if shared is not None:
+        raise typer.Exit(command.shared(project(directory) / shared, as_json=as_json, out=out()))
     raise typer.Exit(command.doctor(project(directory), gpus=gpus, python=python, as_json=as_json, out=out()))

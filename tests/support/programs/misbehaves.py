@@ -2,7 +2,8 @@
 
 Every process signs EFFECTS/NAME.ATTEMPT.pids with its pid and start time before it does anything else. Once all that
 the shape makes are there, EFFECTS/NAME.ATTEMPT.ready is made and the task ends in its WAY: it exits, crashes, waits
-for its time limit, or waits until its shim is shot; after that, a second attempt just exits.
+for its time limit, or waits until its shim (or that and its launcher: both) is shot; after that, a second attempt
+just exits.
 """
 
 import contextlib
@@ -205,7 +206,7 @@ def main():
     os.close(os.open(STEM + ".ready", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     if WAY == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
-    while WAY == "timeout" or (WAY == "shot" and attempt == 1):
+    while WAY == "timeout" or (WAY in ("shot", "both") and attempt == 1):
         if SHAPE == "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
         signal.pause()
