@@ -10,6 +10,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2
 
 MOST_FAULTS = 50  # are shown of one file, and hardly more are looked for
 _LONGEST = 400
+_LONGEST_LINE = 4000  # a path has at most 4,096 bytes
 
 
 class ParallelTrainError(Exception):
@@ -18,7 +19,8 @@ class ParallelTrainError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        return _CONTROL.sub("?", super().__str__())
+        lines = _CONTROL.sub("?", super().__str__()).split("\n")
+        return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines)
 
 
 class UsageError(ParallelTrainError):

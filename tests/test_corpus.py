@@ -19,10 +19,20 @@ __all__ = ["call"]
 # Words of our libraries and of Python's inside; a user reads a sentence about the file.
 JARGON = re.compile(r"pydantic|validat|\binput_|\binstance\b|Traceback|_error\b|\b(?:NoneType|str|dict|int|bool)\b")
 NAMES = ("yaml_text", "yaml_keys", "yaml_meaning", "python", "options", "places", "settings")
-MAKERS: dict[str, Callable[[Path], None]] = {
+
+
+def folder(root: Path, name: str) -> Path:
+    (root / name).mkdir(parents=True)
+    return root / name
+
+
+MAKERS: dict[str, Callable[[Path], object]] = {
     "pipe": lambda root: os.mkfifo(root / "tasks/pipe.yaml"),
     "loop": lambda root: (root / "tasks/loop.yaml").symlink_to("loop.yaml"),
     "100 MB": lambda root: os.truncate(root / "tasks/default.yaml", 100_000_000),
+    "config pipe": lambda root: os.mkfifo(folder(root, "configs") / "parallel-train.yaml"),
+    "config folder": lambda root: folder(root, "configs/parallel-train.yaml"),
+    "config loop": lambda root: (folder(root, "configs") / "parallel-train.yaml").symlink_to("parallel-train.yaml"),
     "queue is a link": lambda root: (root / ".parallel-train").symlink_to("nowhere"),
 }
 CASES = [case for name in NAMES for case in corpus.read(name)]

@@ -20,7 +20,7 @@ from parallel_train.commands.run import difference
 from parallel_train.commands.select import is_task_file
 from parallel_train.core.expand import script_stem
 from parallel_train.core.situation import name_of
-from parallel_train.core.task import Task, digest, identity, is_secret
+from parallel_train.core.task import Task, digest, identity, is_ours, is_secret
 from parallel_train.errors import UsageError
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import asked as words
@@ -68,6 +68,8 @@ def _add_command(
 ) -> tuple[str, tuple[Task, ...], int]:
     """Always a new task, however often the same command is added."""
     command, name = options.words, digest({"added": secrets.token_hex(8)})
+    if not command[0]:
+        raise UsageError("add: the command begins with an empty word")
     known = submissions.read_all(folder / "tasks")
     number = max((task.number for found in known for task in found.tasks), default=0) + 1
     # With its number, so that it is called neither like a stage nor like another task.
@@ -87,6 +89,8 @@ def _environment(given: Sequence[str]) -> dict[str, str]:
         name, has_value, value = text.partition("=")
         if not name:
             raise UsageError("--env: write NAME=VALUE, or NAME for the value that it has here")
+        if is_ours(name):
+            raise UsageError(f"--env {name}: parallel-train sets it itself")
         if is_secret(name):
             if has_value and not value.startswith("secret:"):
                 raise UsageError(

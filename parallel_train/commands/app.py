@@ -94,6 +94,7 @@ def main() -> None:
         # Nobody reads on: let the interpreter's last flush go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        print(f"parallel-train: {error}", file=sys.stderr)  # a file or folder that can't be read or written
+    except OSError as error:  # a file or folder that can't be read or written
+        said = f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error)
+        print(f"parallel-train: {ParallelTrainError(said)}", file=sys.stderr)
         sys.exit(2)

@@ -20,7 +20,7 @@ from parallel_train.core import needless
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
-from parallel_train.procs import process
+from parallel_train.procs import aside, process
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import words
 from parallel_train.report.console import print_sheet
@@ -74,7 +74,7 @@ def _leftovers(project: Path, folder: Path) -> Iterator[Leftover]:
 def _asides(project: Path, folder: Path, situation: Situation) -> list[Path]:
     """The folders of this queue that old outputs are put into."""
     try:
-        name = f".parallel-train-aside-{(folder / 'id').read_text(encoding='ascii').strip()}"
+        name = aside.beside(str(folder))
     except OSError:
         name = ""
     homes = {(project / line.task.output).parent for line in situation.lines.values() if line.task.output}

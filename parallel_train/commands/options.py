@@ -47,7 +47,7 @@ class RunOptions:
 def _with_settings(ctx: typer.Context, directory: Path | None) -> Path | None:
     """Lay the settings of the project in `directory` under what is typed: -C is read before every other option."""
     is_set = any(name.startswith(VARIABLE_PREFIX) for name in os.environ)
-    if (is_set or Path(directory or "", CONFIG_FILE).exists()) and not ctx.resilient_parsing:
+    if (is_set or os.path.lexists(Path(directory or "", CONFIG_FILE))) and not ctx.resilient_parsing:
         from parallel_train.commands import settings  # noqa: PLC0415  most projects have none: they need no YAML yet
 
         ctx.default_map = settings.defaults(ctx, directory)
@@ -139,7 +139,13 @@ CheckInterval = Annotated[
 ]
 Lease = Annotated[
     float,
-    typer.Option(metavar="SECONDS", min=1, rich_help_panel=SETTINGS, help="Of silence, before other hosts take over."),
+    typer.Option(
+        metavar="SECONDS",
+        min=1,
+        max=31_536_000,
+        rich_help_panel=SETTINGS,
+        help="Of silence, before other hosts take over.",
+    ),
 ]
 SharedGroup = Annotated[
     bool, typer.Option("--shared-group", rich_help_panel=SETTINGS, help="Share the queue with the folder's group.")

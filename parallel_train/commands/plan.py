@@ -55,7 +55,7 @@ def sort_words(options: RunOptions) -> Asked:
     file = options.file
     if file is None:
         file = next((word for word in words if select.is_task_file(word)), None)
-        if file is None and words and Path(words[0]).is_file():
+        if file is None and words and _is_file(words[0]):
             file = words[0]
         if file is not None:
             words.remove(file)
@@ -63,12 +63,16 @@ def sort_words(options: RunOptions) -> Asked:
         if file is not None:
             raise UsageError(f"--custom-tasks means tasks/custom.yaml or tasks/custom.py; {file} was given too")
         file = _custom_file()
-    if second := next((word for word in words if select.is_task_file(word) and Path(word).is_file()), None):
+    if second := next((word for word in words if select.is_task_file(word) and _is_file(word)), None):
         raise UsageError(f"{file or 'a task file'} and {second} are two task files: name one")
     overrides = dict(word.split("=", 1) for word in words if "=" in word)
     if "" in overrides:
         raise UsageError(f"={overrides['']} names no param: write NAME=VALUE")
     return Asked(file or DEFAULT_FILE, tuple(w for w in words if "=" not in w), overrides)
+
+
+def _is_file(word: str) -> bool:
+    return os.path.isfile(word)  # noqa: PTH113  Path raises for a word that is too long to be a file
 
 
 def _custom_file() -> str:
@@ -80,7 +84,7 @@ def _custom_file() -> str:
 
 def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) -> taskfile.TaskFile:
     """The tasks of the file, with their identities. Raises TaskFileError or UsageError."""
-    if not Path(asked.file).exists():
+    if not os.path.exists(asked.file):  # noqa: PTH110  Path raises for a word that is too long
         hint = "" if asked.file != DEFAULT_FILE else ": name a task file, or write that one with parallel-train init"
         raise NoTaskFileError(f"there is no {asked.file} in {project}{hint}")
     settings = taskfile.LoadSettings(

@@ -13,6 +13,7 @@ from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.project import project_folder, read_situation, survey, this_owner
 from parallel_train.commands.work import Prepared, new_worker, preflight_faults, surroundings, work
+from parallel_train.core import graph
 from parallel_train.core.apply import apply
 from parallel_train.core.events import Submitted
 from parallel_train.core.explain import reason
@@ -80,8 +81,10 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         plan.check_disk_is_there(situation, project)
     if source != asked.file:  # the rest of the file was not asked for with these values
         before = submissions.newest(known).get(source)
-        named = situation.wishes.selection | ({t.id for t in before.tasks} if before else set())
-        tasks = tuple(task for task in tasks if task.id in named)
+        needs = {task.id: task.needs for task in tasks}
+        named = situation.wishes.selection | ({t.id for t in before.tasks} & needs.keys() if before else set())
+        wanted = graph.closure(named, needs)
+        tasks = tuple(task for task in tasks if task.id in wanted)
     joined = [f"joins {owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
     notes = (*file.notes, *machine.notes, *joined, *amiss)
     return Prepared(project, disk, situation, machine, notes, umask, source=source, tasks=tasks)

@@ -120,7 +120,7 @@ def _from_file(ctx: typer.Context, known: Mapping[str, Any], file: Path) -> Iter
 
 def _document(file: Path) -> YamlDocument | None:
     try:
-        content = file.read_bytes()
+        content = yamlfile.content(file)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +15,15 @@ from typing import Any
 from parallel_train.commands.project import this_owner
 from parallel_train.core.facts import Owner
 from parallel_train.core.situation import Situation
-from parallel_train.core.slots import Device, Pool
+from parallel_train.core.slots import Pool
+from parallel_train.core.wire import device_of
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import words
 from parallel_train.report.workers import Seen
 from parallel_train.store.queue import NAME, DiskQueue
+
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+_MOST_TASKS = 1_000_000  # of a task file
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Worker:
     @property
     def pool(self) -> Pool:
         """Its slots, all of them free."""
-        gpus, cpus = ([Device(**device) for device in self.about.get(kind, ())] for kind in ("slots", "cpu_slots"))
+        gpus, cpus = ([device_of(device) for device in self.about.get(kind, ())] for kind in ("slots", "cpu_slots"))
         return Pool.of(gpus, cpus)
 
     def lines(self, project: Path) -> Path:
@@ -103,6 +108,6 @@ def work_on(workers: Iterable[Worker], source: str) -> bool:
 def _numbers(text: str) -> Iterator[int]:
     """1 2 3 5 for 1-3,5."""
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal():
-            yield from range(int(first), int(last or first) + 1)
+        if found := _RANGE.fullmatch(part):
+            first, last = int(found[1]), int(found[2] or found[1])
+            yield from range(first, min(last, first + _MOST_TASKS) + 1)

@@ -95,6 +95,11 @@ def assigned(name: str, value: Json) -> str:
     return f"{name}=***" if is_secret(name) else f"{name}={value}"
 
 
+def is_ours(variable: str) -> bool:
+    """Whether the worker sets the environment variable for each attempt."""
+    return variable == "CUDA_VISIBLE_DEVICES" or variable.startswith("PARALLEL_TRAIN_")
+
+
 def has_late(task: Task, name: str) -> bool:
     """Whether the value of `name` is filled into the task at launch."""
     mark = late(name)

@@ -66,9 +66,17 @@ def _finish(part: str, final: str) -> str:
 
 def _bases(queue: str, output: str) -> list[str]:
     """Where old outputs go: the queue's folder for it, else one beside the output, by a name of this queue's own."""
-    with open(os.path.join(queue, "id"), encoding="ascii") as file:
-        mark = file.read().strip()
-    return [os.path.join(queue, "aside"), os.path.join(os.path.dirname(output), f".parallel-train-aside-{mark}")]
+    return [os.path.join(queue, "aside"), os.path.join(os.path.dirname(output), beside(queue))]
+
+
+def beside(queue: str) -> str:
+    """The name of this queue's folders beside outputs. Raises OSError where its id can't be read or is damaged."""
+    path = os.path.join(queue, "id")
+    with open(path, "rb") as file:
+        mark = file.read(100).strip()
+    if not mark or mark.strip(b"0123456789abcdef"):
+        raise OSError(errno.EINVAL, "it is damaged: hex digits stood there", path)
+    return ".parallel-train-aside-" + mark.decode()
 
 
 def _parts(base: str, name: str) -> list[str]:

@@ -26,7 +26,7 @@ class Asked:
     def against(self) -> str:
         """What speaks against the attempt now: cancelled, paused or nothing. Raises OSError."""
         try:
-            numbers = sorted(int(name) for name in os.listdir(self._folder) if name.isdigit())
+            numbers = sorted(map(records.number, os.listdir(self._folder)))
         except FileNotFoundError:
             numbers = []
         for number in numbers:
@@ -46,7 +46,8 @@ class Asked:
         if not isinstance(tasks, dict):
             return
         if kind == "cancel":
-            self.is_cancelled |= tasks.get(self._task, 0) >= self._round
+            named = tasks.get(self._task)
+            self.is_cancelled |= isinstance(named, int) and named >= self._round
         elif kind in ("pause", "resume"):
             for name in tasks or ("",):
                 if name in self._paused:

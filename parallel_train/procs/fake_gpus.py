@@ -41,13 +41,18 @@ class FileProvider:
         try:
             # A pipe or a device in its place ends here, too.
             with open(self._file, encoding="utf-8", opener=_without_waiting) as file:
-                content = json.loads(file.read(_LONGEST))
+                text = file.read(_LONGEST + 1)
+            if len(text) > _LONGEST:
+                raise ProviderError(f"{self._file}: it holds more than {_LONGEST // 2**20} MiB")
+            content = json.loads(text)
         except OSError as error:
             raise ProviderError(f"{self._file}: {error.strerror}") from None
         except json.JSONDecodeError as error:
             raise ProviderError(f"{self._file}:{error.lineno}:{error.colno}: {error.msg}") from None
         except UnicodeDecodeError:
             raise ProviderError(f"{self._file}: not UTF-8 text") from None
+        except ValueError:
+            raise ProviderError(f"{self._file}: a number has too many digits") from None
         except RecursionError:
             raise ProviderError(f"{self._file}: nested too deep") from None
         entries = content.get("gpus") if isinstance(content, dict) else None

@@ -116,7 +116,7 @@ def holder(descriptor: int) -> dict[str, Any]:
     """Who wrote itself into the lock and did not take its name out again; empty where nobody."""
     try:
         found = json.loads(os.pread(descriptor, 65536, 0) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

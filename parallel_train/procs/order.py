@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import socket
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -110,6 +111,8 @@ def made_with(task: Task, project: Path, late: Mapping[str, str]) -> dict[str, s
 def _fingerprint(path: Path) -> str:
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # /dev/stdin: to read it would wait for somebody who types
+            return "no file"
         return _content(path, status.st_size, status.st_mtime_ns)
     except OSError:
         return "missing"

@@ -24,7 +24,7 @@ class Fingerprints:
     def __init__(self, project: Path, memory: Path) -> None:
         self._project = project
         self._file = memory / _REMEMBERED
-        self._known: dict[str, list[object]] = self._load()
+        self._known: dict[str, object] = self._load()
         self._is_new = False
 
     def of(self, path: str) -> str:
@@ -43,7 +43,7 @@ class Fingerprints:
         status = path.stat()
         mark = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         known = self._known.get(str(path))
-        if known is not None and known[:4] == mark:
+        if isinstance(known, list) and known[:4] == mark and len(known) == 5:
             return str(known[4])
         found = hashlib.sha256()
         with path.open("rb") as file:
@@ -53,11 +53,11 @@ class Fingerprints:
         self._is_new = True
         return found.hexdigest()
 
-    def _load(self) -> dict[str, list[object]]:
+    def _load(self) -> dict[str, object]:
         try:
             with open(self._file, opener=records.opener) as file:
                 known = json.load(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return known if isinstance(known, dict) else {}
 

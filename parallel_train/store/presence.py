@@ -112,7 +112,7 @@ class Presence:
             path = str(self.folder / "workers" / name)
             try:
                 data = records.read_one(path)
-                yield wire.owner_of(data["owner"]), name, data
+                yield wire.owner_of(data["owner"]), name, wire.about_of(data)
             except records.NewerVersionError as error:
                 raise UsageError(f"{path}: {error}") from error
             except (OSError, records.DamagedError, KeyError, TypeError, ValueError):

@@ -118,7 +118,7 @@ class DiskQueue(Presence):
         return new | {name for name in listed if _split(name)[0] in added} if added else new
 
     def _asked_since(self, listed: Iterable[str]) -> list[Event]:
-        new = sorted((name for name in self._unseen("requests", listed) if name.isdigit()), key=int)
+        new = sorted((name for name in self._unseen("requests", listed) if records.number(name)), key=int)
         return [e for name in new for e in self._told("requests", name, lambda data: Requested(wire.request_of(data)))]
 
     def _news(self, listed: Iterable[str], asked: Sequence[Request]) -> News:
@@ -290,8 +290,8 @@ def _unreadable_round(task: str, number: int) -> Round:
 
 def _check_name(kind: str, name: str, data: Mapping[str, Any]) -> None:
     """Raises DamagedError for a whole record that lies under the name of another."""
-    number = {"claims": "attempt", "ends": "attempt", "rounds": "number"}.get(kind)
-    if number is not None and name != f"{data['task']}.{data[number]}":
+    number = data["attempt" if kind in {"claims", "ends"} else "number"]
+    if name != (f"{number}" if kind == "requests" else f"{data['task']}.{number}"):
         raise records.DamagedError("it is another record's")
 
 
@@ -304,4 +304,4 @@ def _in_order(names: Iterable[str]) -> list[str]:
 def _split(name: str) -> tuple[str, str]:
     """(task, number) of a record's name; number is empty where the name is none of ours."""
     task, _, number = name.rpartition(".")
-    return (task, number) if task and number.isdecimal() else (name, "")
+    return (task, number) if task and records.number(number) else (name, "")

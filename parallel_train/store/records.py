@@ -14,6 +14,8 @@ import zlib
 from typing import Any
 
 VERSION = 1
+_MOST_DIGITS = 15
+_LONGEST_HEAD = 1 << 20
 NO_LINKS = "this disk makes no hard links, which keep two workers off one task: use a folder on another one (-C DIR)"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -41,12 +43,19 @@ def decode(data: bytes) -> list[dict[str, Any]]:
     body, _, last = data[:-1].rpartition(b"\n")
     try:
         if _is_sealed(data):  # byte by byte: nothing in a record may change unseen, the seal neither
-            return [json.loads(line) for line in body.splitlines()]
+            return _lines(body)
         if json.loads(last)["v"] > VERSION:
             raise NewerVersionError("written by a newer parallel-train: use that one to read this queue")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError("it is cut short or altered") from error
     raise DamagedError("its checksum does not match")
+
+
+def _lines(body: bytes) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in body.splitlines()]
+    if not lines or not all(isinstance(line, dict) for line in lines):
+        raise DamagedError("it holds something else")
+    return lines
 
 
 def read(path: str) -> list[dict[str, Any]]:
@@ -54,13 +63,23 @@ def read(path: str) -> list[dict[str, Any]]:
     return decode(_content(path))
 
 
-def _content(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def first_line(path: str) -> bytes:
+    """The beginning of the record at `path`, be it damaged. Raises as `read` does."""
+    return _content(path, _LONGEST_HEAD).partition(b"\n")[0]
+
+
+def _content(path: str, most: int = -1) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise DamagedError("it is no file") from error
+        raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DamagedError("it is no file")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            return file.read(most)
     finally:
         os.close(descriptor)
 
@@ -125,6 +144,12 @@ def belong(descriptor: int, queue: str) -> None:
             os.fchown(descriptor, -1, home.st_gid)
         if stat.S_IMODE(found.st_mode) != mode and found.st_uid == os.geteuid():
             os.fchmod(descriptor, mode)
+
+
+def number(name: str) -> int:
+    """The number that `name` is, as we write it; 0 where it is none of ours."""
+    is_ours = name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS and name[0] != "0"
+    return int(name) if is_ours else 0
 
 
 def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,9 @@ from parallel_train.errors import MOST_FAULTS
 from parallel_train.store.document import Document, Path
 
 MOST_TASKS = 1_000_000
+
+_AT_ONCE = 1000
+_MOST_KEYS = 200
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -30,7 +33,7 @@ def _as_seconds(value: Any) -> Any:
     if isinstance(value, str) and value and (found := _DURATION.fullmatch(value)):
         days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
         value = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
         return float(value)
     raise ValueError("no duration")
 
@@ -192,16 +195,43 @@ def read(document: Document) -> Keys:
         document.faults.append(document.fault((), message, f"{hint} 'tasks:'"))
         return Keys(TemplateKeys(), {}, ())
     found: list[Complaint] = list(islice(_without_command(data), MOST_FAULTS))
-    try:
-        whole = FileKeys.model_validate(data)
-    except ValidationError as error:
-        found += _plain(error, data)
-    else:
-        if not found:
-            return Keys(whole.defaults, dict(enumerate(whole.tasks)), range(len(whole.tasks)))
+    read: list[FileKeys] = []
+    for first, some in _in_parts(data):
+        try:
+            read.append(FileKeys.model_validate(some))
+        except ValidationError as error:
+            found += (_moved(each, first) for each in _plain(error, some))
+        if len(found) >= MOST_FAULTS:
+            break
+    if not found:
+        templates = [template for part in read for template in part.tasks]
+        return Keys(read[0].defaults, dict(enumerate(templates)), range(len(templates)))
     for each in found:
         document.faults.append(document.fault(each.path, each.message, each.hint, at_key=each.at_key))
     return _partly(data) if len(found) < MOST_FAULTS else Keys(TemplateKeys(), {}, ())
+
+
+def _in_parts(data: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Some of the tasks at a time, with the index of the first: all that is wrong at once might fill the memory."""
+    listed = data.get("tasks")
+    if not isinstance(listed, list) or not listed:
+        yield 0, _with_few_keys(data)
+        return
+    for first in range(0, len(listed), _AT_ONCE):
+        some = [_with_few_keys(entry) for entry in listed[first : first + _AT_ONCE]]
+        yield first, {**({} if first else _with_few_keys(data)), "tasks": some}
+
+
+def _with_few_keys(entry: Any) -> Any:
+    if not isinstance(entry, dict) or len(entry) < _MOST_KEYS:
+        return entry
+    unknown = islice((key for key in entry if key not in _WORDS), _MOST_KEYS)
+    return {key: entry[key] for key in (*(key for key in _WORDS if key in entry), *unknown)}
+
+
+def _moved(complaint: Complaint, first: int) -> Complaint:
+    path = complaint.path
+    return replace(complaint, path=(path[0], int(path[1]) + first, *path[2:])) if first and len(path) > 1 else complaint
 
 
 def _partly(data: Mapping[str, Any]) -> Keys:

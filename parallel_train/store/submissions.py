@@ -11,6 +11,7 @@ from parallel_train.core import wire
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records
+from parallel_train.store.presence import names
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +31,63 @@ def read_all(folder: Path) -> list[Submission]:
     A damaged one keeps its number. Where its first line can be read it supersedes the earlier ones of its source:
     what these asked for may have been withdrawn.
     """
-    names = sorted(path.name for path in folder.iterdir() if number_of(path.name)) if folder.is_dir() else []
-    return [_read(folder / name) for name in names]
+    found = [name for name in names(folder) if number_of(name)]
+    return [_read(folder / name) for name in sorted(found, key=number_of)]
 
 
 def number_of(name: str) -> int:
     """The number of the submission in the file `name`; 0 for a file that is none."""
-    stem = Path(name).stem
-    return int(stem) if name.endswith(".jsonl") and stem.isdecimal() else 0
+    number = records.number(name.removesuffix(".jsonl").lstrip("0"))
+    return number if name == f"{number:06d}.jsonl" else 0
+
+
+# Whether a record that was read here is damaged: to read a large one again takes long.
+_judged: dict[tuple[str, int, int, int], bool] = {}
+
+
+def _is_damaged(path: Path) -> bool:
+    known = _judged.get(_mark(path))
+    return _read(path).is_damaged if known is None else known
+
+
+def _mark(path: Path) -> tuple[str, int, int, int]:
+    """Of this record and no other, as long as nobody damages it."""
+    found = path.lstat()
+    return str(path), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read(path: Path) -> Submission:
+    mark = _mark(path)
+    found = _parsed(path)
+    _judged[mark] = found.is_damaged
+    return found
+
+
+def _parsed(path: Path) -> Submission:
     number = number_of(path.name)
     try:
         head, *lines = records.read(str(path))
-        return Submission(number, head["source"], head["at"], tuple(wire.task_of(line) for line in lines))
+        source, at = wire.texts(head, "source", "at")
+        tasks = tuple(wire.task_of(line) for line in lines)
+        _check_needs(tasks)
+        return Submission(number, source, at, tasks)
     except records.NewerVersionError as error:
         raise UsageError(f"the record {path} can't be read: {error}") from error
     except (records.DamagedError, KeyError, TypeError, ValueError):
         return Submission(number, _source_of(path), "", (), is_damaged=True)
 
 
+def _check_needs(tasks: Iterable[Task]) -> None:
+    known = {task.id for task in tasks}
+    if not all(known.issuperset(task.needs) for task in tasks):
+        raise ValueError("a task needs one that is not there")
+
+
 def _source_of(path: Path) -> str:
     """What a damaged submission's first line says; empty where that can't be read either."""
     try:
-        with open(path, "rb", opener=records.opener) as file:
-            head = json.loads(file.readline())
-    except (OSError, ValueError):
+        head = json.loads(records.first_line(str(path)))
+    except (OSError, records.DamagedError, ValueError, RecursionError):
         return ""
     source = head.get("source") if isinstance(head, dict) else None
     return source if isinstance(source, str) else ""
@@ -64,7 +95,7 @@ def _source_of(path: Path) -> str:
 
 def damage(folder: Path, names: Iterable[str]) -> list[str]:
     """A sentence for each damaged submission that is not superseded, if one of `names` is damaged."""
-    if all(records.is_whole(str(folder / name)) for name in names if number_of(name)):
+    if not any(_is_damaged(folder / name) for name in names if number_of(name)):
         return []
     found = [folder / f"{each.number:06d}.jsonl" for each in newest(read_all(folder)).values() if each.is_damaged]
     return [f"the record {path} is damaged: run its task file again" for path in found]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -84,23 +82,14 @@ def _output_base(given: str) -> str:
 
 def _document(path: Path, settings: LoadSettings, overrides: Mapping[str, Json]) -> Document:
     file = settings.project / path
-    content = _content(path, file)
+    try:
+        content = yamlfile.content(file)
+    except OSError as error:
+        raise UsageError(f"can't read the task file {path}: {error.strerror}") from None
     if path.suffix == ".py":
         source = pyfile.Source(str(path), file, content)
         return pyfile.read(source, settings.python, settings.project, overrides)
     return yamlfile.read(str(path), content)
-
-
-def _content(path: Path, file: Path) -> bytes:
-    try:
-        mode = file.stat().st_mode
-        if stat.S_ISREG(mode):  # to open a pipe would wait for somebody who writes
-            with file.open("rb") as opened:
-                return opened.read(yamlfile.MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"can't read the task file {path}: {os.strerror(error.errno or 0)}") from None
-    what = "a folder; name a file in it" if stat.S_ISDIR(mode) else "no plain file"
-    raise UsageError(f"can't read the task file {path}: it is {what}")
 
 
 def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Task, ...]:

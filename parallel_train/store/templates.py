@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from parallel_train.core.task import DoneWhen, Metric, is_secret
+from parallel_train.core.task import DoneWhen, Metric, is_ours, is_secret
 from parallel_train.core.template import Findings, Matrix, Path, Template
 from parallel_train.store.schema import DoneWhenKeys, Keys, MatrixKeys, MetricKeys, TemplateKeys
 
-# What the worker sets for each attempt, and what to write instead.
-OURS = {"CUDA_VISIBLE_DEVICES": "'gpus:' says how many, --gpus says which"}
 _BAD_VARIABLE = re.compile(r"[=\0]|^$")
 Wrong = tuple[Path, str, str]
 
@@ -61,8 +59,9 @@ def _wrong_env(env: Mapping[str, str]) -> Iterator[Wrong]:
     for name, value in env.items():
         if _BAD_VARIABLE.search(name):
             yield ("env", name), f"'{name}' can't be the name of a variable", ""
-        if name in OURS or name.startswith("PARALLEL_TRAIN_"):
-            yield ("env", name), f"{name} is set by parallel-train itself", OURS.get(name, "")
+        if is_ours(name):
+            hint = "'gpus:' says how many, --gpus says which" if name == "CUDA_VISIBLE_DEVICES" else ""
+            yield ("env", name), f"{name} is set by parallel-train itself", hint
         if value == "secret:":
             yield ("env", name), f"{name} names no secret", f"write secret:{name}"
         if is_secret(name) and not value.startswith("secret:"):

@@ -7,8 +7,11 @@ text, numbers, true, false, null, lists and mappings with text keys. No other ta
 from __future__ import annotations
 
 import codecs
+import errno
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
@@ -19,7 +22,7 @@ from parallel_train.store.yamlscalar import scalar
 
 MOST_BYTES = 8 * 1024 * 1024
 MOST_DEPTH = 64
-MOST_NODES = 1_000_000
+MOST_NODES = 500_000  # they take a second, and 150 MiB
 
 _CORE = "tag:yaml.org,2002:"
 _OF_TAG: dict[str, Callable[[Any], bool]] = {
@@ -86,6 +89,16 @@ class _Halt(Exception):  # noqa: N818 - it is caught in this module and never se
         super().__init__(message)
 
 
+def content(file: Path) -> bytes:
+    """What is in a plain file, as far as `read` will look. Raises OSError."""
+    mode = file.stat().st_mode
+    if not stat.S_ISREG(mode):  # to open a pipe would wait for somebody who writes
+        what = "a folder; name a file in it" if stat.S_ISDIR(mode) else "no plain file"
+        raise OSError(errno.EINVAL, f"it is {what}", str(file))
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES + 1)
+
+
 def read(name: str, content: bytes) -> YamlDocument:
     """The document in `content`; `name` stands in its faults. Raises TaskFileError where there is none."""
     if len(content) > MOST_BYTES:
@@ -130,7 +143,11 @@ def _syntax(text: str, error: yaml.MarkedYAMLError) -> _Halt:
     rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
     if rest.startswith("\t"):
         return _Halt(mark, "a tab can't indent", "use spaces")
+    if (conflict := next((n for n, line in enumerate(lines) if line.startswith("<<<<<<< ")), None)) is not None:
+        return _Halt(_At(conflict, 0), "this is git's mark of a conflict", "settle it first")
     problem = error.problem or "this is not YAML"
+    if problem.startswith("did not find expected <document start>") and "..." not in lines:
+        return _Halt(mark, "this does not fit what stands before it", _INDENT)
     for start, (message, hint) in _PROBLEMS.items():
         if problem.startswith(start):
             return _Halt(mark, message, hint)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
 from parallel_train.store import records
 from tests.support.call import Caller, call
-from tests.support.corpus import CORPUS
+from tests.support.corpus import CORPUS, content
 
 __all__ = ["call"]
 
@@ -49,6 +51,14 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "swapped": swap,
     "newer": lambda path: path.write_bytes(NEWER),
 }
+MAKERS: dict[str, Callable[[Path, Path], object]] = {
+    "a copy": lambda path, record: shutil.copy(record, path),
+    "a folder": lambda path, _: path.mkdir(),
+    "a pipe": lambda path, _: os.mkfifo(path),
+    "a link to nowhere": lambda path, _: path.symlink_to("nowhere"),
+    "a link to /dev/zero": lambda path, _: path.symlink_to("/dev/zero"),
+}
+LOOKS = (("status", "--all"), ("-n", "--gpus", "fake:2"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +73,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}-{case['damage']}")
+def chosen(key: str) -> pytest.MarkDecorator:
+    cases = [case for case in CASES if (key if key in case else "") or (key == "wrong" and is_wrong(case))]
+    return pytest.mark.parametrize("case", cases, ids=lambda case: ascii(case)[1:70])
+
+
+def is_wrong(case: dict) -> bool:
+    return not case.keys().isdisjoint({"set", "without", "raw"})
+
+
+@chosen("damage")
 def test_a_damaged_record(finished: Path, call: Caller, case: dict):
     shutil.copytree(finished, call.root, dirs_exist_ok=True)
     record = min((call.root / QUEUE / case["kind"]).iterdir())
@@ -108,3 +127,50 @@ def test_a_copy_that_was_kept_is_not_written_again(call: Caller):
         record.write_text(text)
         call("--gpus", "fake:1")
     assert (call.root / QUEUE / "aside/damaged" / f"ends.{record.name}").read_text() == "first"
+
+
+def sealed(record: Path, case: dict) -> bytes:
+    """The record of the case, with a right seal."""
+    if "raw" in case:
+        return content(case["raw"]) + records._seal(content(case["raw"]))
+    lines = records.read(str(record))
+    line = lines[case.get("at", 1) - 1]
+    for name, value in case.get("set", {}).items():
+        inside(line, name)[name.rpartition(".")[2]] = value
+    if "without" in case:
+        del inside(line, case["without"])[case["without"].rpartition(".")[2]]
+    return records.encode(lines)
+
+
+def inside(line: dict[str, Any], name: str) -> dict[str, Any]:
+    outer = name.rpartition(".")[0]
+    return line[outer] if outer else line
+
+
+@chosen("wrong")
+def test_a_record_that_is_whole_and_holds_something_else(finished: Path, call: Caller, case: dict):
+    shutil.copytree(finished, call.root, dirs_exist_ok=True)
+    record = min((call.root / QUEUE / case["kind"]).iterdir())
+    made = sealed(record, case)
+    record.write_bytes(made)
+    for argv in LOOKS:
+        found = call(*argv)
+        said = " ".join((found.out + found.err).split())
+        assert f"{record} {case['says']}" in said, (argv, said)
+        assert "Traceback" not in said
+        nothing_is_left = case["kind"] == "tasks" and argv[0] == "status"
+        assert found.code == (2 if nothing_is_left else 0), (argv, said)
+    assert record.read_bytes() == made
+
+
+@chosen("beside")
+def test_what_lies_among_the_records(finished: Path, call: Caller, case: dict):
+    shutil.copytree(finished, call.root, dirs_exist_ok=True)
+    before = [call(*argv) for argv in LOOKS]
+    folder = call.root / QUEUE / case["kind"]
+    MAKERS[case["what"]](folder / case["beside"], min((call.root / QUEUE / "ends").iterdir()))
+    for argv, then in zip(LOOKS, before, strict=True):
+        found = call(*argv)
+        said = " ".join((found.out + found.err).split())
+        assert found.code == 0, said
+        assert found == then if not case["says"] else f"{folder / case['beside']} {case['says']}" in said, said

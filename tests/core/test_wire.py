@@ -12,7 +12,7 @@ from parallel_train.core import wire
 from parallel_train.core.facts import Claim, End, Exited, Lost, NotStarted, Owner, Request, Round, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen, Metric, Task
 
-TEXT = st.text(max_size=5)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 NUMBER = st.integers(0, 2**53)
 COUNTS = st.dictionaries(TEXT, NUMBER, max_size=3)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
@@ -34,7 +34,7 @@ CLAIMS = st.builds(
     slots=TEXTS,
     gpus=TEXTS,
     made_with=st.dictionaries(TEXT, TEXT, max_size=2),
-    owner=st.builds(Owner, *[TEXT] * 5, NUMBER, NUMBER),
+    owner=st.builds(Owner, *[TEXT] * 5, st.integers(0, 2**31 - 1), NUMBER),
 )
 ENDS = st.builds(End, TEXT, NUMBER, OUTCOMES, note=TEXT, seconds=st.floats(0, 1e9), swept=NUMBER)
 ROUNDS = st.builds(Round, TEXT, NUMBER, TEXT, st.sampled_from(["asked for", "changed"]), st.booleans(), TEXT)
@@ -42,7 +42,7 @@ REQUESTS = st.builds(Request, NUMBER, st.sampled_from(["cancel", "excuse"]), COU
 TASKS = st.builds(
     Task,
     name=TEXT,
-    command=TEXTS,
+    command=st.lists(TEXT, min_size=1, max_size=3).map(tuple),
     params=st.dictionaries(TEXT, JSON, max_size=3),
     env=st.dictionaries(TEXT, TEXT, max_size=2),
     output=st.none() | TEXT,
@@ -94,7 +94,7 @@ def test_a_task_is_written_without_what_is_as_usual():
 def test_what_a_newer_version_added_is_passed_over():
     end = End("a", 1, Exited(0))
     assert wire.end_of({**wire.end_data(end), "mood": "good"}) == end
-    assert wire.task_of({"name": "a", "command": [], "colour": 1}) == Task("a", ())
+    assert wire.task_of({"name": "a", "command": ["x"], "colour": 1}) == Task("a", ("x",))
 
 
 @pytest.mark.parametrize("outcome", [{}, {"exploded": 1}, {"exited": 0, "lost": "killed"}, 3, [], None])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_train.procs.aside import put_aside
+from parallel_train.procs.aside import beside, put_aside
 from parallel_train.store import records
 
 
@@ -156,3 +156,10 @@ def test_an_output_on_another_disk_stays_on_its_disk(place):
         for path in sorted(box.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         box.rmdir()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xb5", b"../../x", b"abc\0"])
+def test_a_damaged_id_names_no_folder(tmp_path, content):
+    (tmp_path / "id").write_bytes(content)
+    with pytest.raises(OSError, match="damaged"):
+        beside(str(tmp_path))

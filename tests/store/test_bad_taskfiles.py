@@ -66,7 +66,7 @@ def test_a_literal_secret_is_refused_and_not_shown(tmp_path, name):
 def test_an_alias_bomb_is_counted_before_it_is_built(tmp_path):
     levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
     (fault,) = faults_of(tmp_path, "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "\n".join(levels))
-    assert "at most 1,000,000 values" in fault.message
+    assert "at most 500,000 values" in fault.message
     chain = "a0: &a0 [x]\n" + "\n".join(f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 100))
     (fault,) = faults_of(tmp_path, chain)
     assert fault.message == "a task file is at most 64 levels deep"
@@ -136,3 +136,16 @@ def test_a_quoted_tilde_is_a_tilde(tmp_path):
     (tmp_path / "tasks.yaml").write_text("""tasks: [{command: "x ~/a '~/b' c~/d \\\\~/e ~"}]""")
     (task,) = load(Path("tasks.yaml"), LoadSettings(tmp_path)).tasks
     assert task.command == ("x", "\0home\0/a", "~/b", "c~/d", "~/e", "\0home\0")
+
+
+def test_a_fault_far_down_has_its_own_place(tmp_path):
+    """The tasks are looked at a thousand at a time."""
+    (fault,) = faults_of(tmp_path, "tasks:\n" + "- command: x\n" * 2500 + "- {command: y, gpus: many}\n")
+    assert (fault.line, fault.column, fault.message) == (2502, 22, "gpus must be a whole number from 0")
+
+
+def test_of_endless_keys_the_first_are_said_and_the_right_ones_kept(tmp_path):
+    keys = ", ".join(f"k{n}: 0" for n in range(5000))
+    found = faults_of(tmp_path, f"tasks: [{{{keys}, command: x, gpus: many}}]")
+    assert found[0].message == "unknown key 'k0'"
+    assert not any("'command' is missing" in fault.message for fault in found)

@@ -9,15 +9,20 @@ from dataclasses import asdict, replace
 import pytest
 
 from parallel_train.core import wire
+from parallel_train.core.apply import note
 from parallel_train.core.events import Claimed, Ended, Joined, Requested, RoundOpened, Submitted, Warned
 from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Request, Round, Signalled
 from parallel_train.errors import UsageError
 from parallel_train.store import queue, records, requests, submissions
 from parallel_train.store.queue import DiskQueue
-from tests.support.builders import task
+from tests.support.builders import situation, task
 
 ONE = Owner("one", "host", "machine", "boot", "pidns", 1, 1)
-CLAIM = Claim("a", 1, 1, "x", {"need": 3}, ONE, ("gpu-0",), ("0",), "log", "err", "cookie", "2026-01-02T03:04:05Z")
+CLAIM = Claim(
+    *("a", 1, 1, "x", {"need": 3}, ONE, ("gpu-0",), ("0",), "log", "err", "cookie"),
+    made_with={"the data root": "/d"},
+    at="2026-01-02T03:04:05Z",
+)
 END = End("a", 1, Signalled(9), "worker", "missing", "note", "s", "e", 1.5, 7, 0.5, 2)
 ROUND = Round("a", 2, "x", "changed", aside=True, by="one")
 
@@ -45,6 +50,16 @@ def damage(folder, kind, name):
     data[len(data) // 2] ^= 4
     path.write_bytes(bytes(data))
     return path, bytes(data)
+
+
+def wire_claim(attempt):
+    return asdict(replace(CLAIM, attempt=attempt))
+
+
+def apply_all(events):
+    found = situation(task("a"))
+    note(found, events)
+    return found
 
 
 def fill(folder):
@@ -170,17 +185,37 @@ def test_attempts_come_in_the_order_of_their_numbers(folder):
     assert told == [1, 2, 9, 10, 11]
 
 
-def test_after_a_trouble_nothing_is_passed_over(folder):
+def test_an_end_counts_for_its_own_attempt_though_earlier_records_were_lost(folder):
+    """Somebody deleted claims and ends of the first attempt."""
+    publish(folder, "claims", "a.2", wire_claim(2))
+    publish(folder, "ends", "a.2", wire.end_data(replace(END, attempt=2)))
+    told = worker(folder).changes(0.0)
+    found = apply_all(told)
+    assert [(a.number, a.end) for a in found.lines["a"].attempts] == [(2, replace(END, attempt=2))]
+
+
+NO_RECORDS = ("²", "\u0661", "01", "0", "+1", "-1", "1e3", "9" * 200, "\udcff")
+
+
+@pytest.mark.parametrize("name", NO_RECORDS)
+def test_a_name_that_is_no_number_is_no_record(folder, name):
     fill(folder)
-    blocked = folder / "ends" / "b.1"
-    blocked.symlink_to("loop")  # O_NOFOLLOW: reading it is an OSError
-    one = worker(folder)
-    for _ in range(2):
-        with pytest.raises(OSError, match="symbolic"):
-            one.changes(0.0)
-    blocked.unlink()
-    assert len(one.changes(0.0)) == 3
-    assert one.changes(0.0) == []
+    ask(folder, "pause")
+    before = worker(folder).changes(0.0)
+    for kind in ("claims", "ends", "rounds"):
+        (folder / kind / f"a.{name}").write_bytes((folder / "ends/a.1").read_bytes())
+    (folder / "requests" / name).write_text("x")
+    (folder / "tasks" / f"{name}.jsonl").write_text("x")
+    assert worker(folder).changes(0.0) == before
+    assert requests.last(folder) == 1
+    assert len(requests.read_all(folder)) == 1
+    assert submissions.read_all(folder / "tasks") == []
+
+
+def test_a_request_of_a_far_number_holds_nobody_up(folder):
+    (folder / "requests" / "999999999999999").write_text("x")
+    assert requests.read_all(folder) == []
+    assert [ask(folder, "pause").number for _ in range(2)] == [10**15, 10**15 + 1]
 
 
 def test_after_a_beat_that_can_not_be_read_nothing_is_passed_over(folder):

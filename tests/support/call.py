@@ -47,6 +47,7 @@ class Caller:
             patch.setattr(app, "app", _program())
             for name, value in variables.items():
                 patch.setenv(name, value)
+            sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as Python's own
             with pytest.raises(SystemExit) as caught:
                 app.main()
         os.umask(umask)

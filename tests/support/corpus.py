@@ -42,14 +42,15 @@ def _case(name: str, entry: dict[str, Any]) -> Case:
     file = DEFAULT_FILE
     if (python := entry.pop("py", None)) is not None:
         file = "tasks/custom.py"
-        files[file] = _content(python)
+        files[file] = content(python)
     if (text := entry.pop("yaml", None)) is not None:
-        files[DEFAULT_FILE] = _content(text)
+        files[DEFAULT_FILE] = content(text)
     if (text := entry.pop("config", None)) is not None:
-        files["configs/parallel-train.yaml"] = _content(text)
-    files |= {path: _content(text) for path, text in entry.pop("files", {}).items()}
+        files["configs/parallel-train.yaml"] = content(text)
+    files |= {path: content(text) for path, text in entry.pop("files", {}).items()}
     run = entry.pop("run", file if python is not None else "")
-    argv = tuple(run if isinstance(run, list) else shlex.split(run))
+    words = run if isinstance(run, list) else shlex.split(run)
+    argv = tuple(word if isinstance(word, str) else content(word).decode() for word in words)
     if entry.pop("gpus", True) and not any(word.startswith("--gpus") for word in argv):
         argv = ("--gpus", "fake:2", *argv)
     case = Case(
@@ -66,7 +67,7 @@ def _case(name: str, entry: dict[str, Any]) -> Case:
     return case
 
 
-def _content(given: Any) -> bytes:
+def content(given: Any) -> bytes:
     """A text; `bytes:` one of characters up to 255; `pieces:` a list of texts or of [text, times]."""
     if isinstance(given, str):
         return given.encode()

@@ -53,9 +53,8 @@ def _listed(kind: str) -> Listing:
 def _read_one(path: str) -> dict[str, Any]:
     _, kind, name = path.rsplit("/", 2)
     record = _listed(kind)[name]
-    number = {"claims": "attempt", "ends": "attempt", "rounds": "number"}.get(kind)
-    task = {"task": record.task, number: getattr(record, number)} if number else {}
-    return {"record": record, **task}
+    number = "attempt" if kind in {"claims", "ends"} else "number"
+    return {"record": record, "task": getattr(record, "task", ""), number: getattr(record, number)}
 
 
 def _as_it_is(data: dict[str, Any]) -> Any:
@@ -69,7 +68,10 @@ def _disk_queue() -> Any:
         names=lambda folder: list(_listed(folder.name)),
         wire=SimpleNamespace(**wire),
         records=SimpleNamespace(
-            read_one=_read_one, NewerVersionError=records.NewerVersionError, DamagedError=records.DamagedError
+            read_one=_read_one,
+            number=records.number,
+            NewerVersionError=records.NewerVersionError,
+            DamagedError=records.DamagedError,
         ),
         submissions=SimpleNamespace(
             damage=lambda folder, new: [],
