@@ -47,8 +47,8 @@ def made(tmp_path):
 
 @pytest.fixture
 def cookie():
-    """One of an attempt whose shim is dead."""
-    own = f"task.1.{2**22 + 1}.1.{uuid.uuid4()}"
+    """One of an attempt of this process: whoever tidies here meanwhile lets it be."""
+    own = f"task.1.{os.getpid()}.{process.start_time(os.getpid())}.{uuid.uuid4()}"
     yield own
     fence.end(fence.path(own))
 

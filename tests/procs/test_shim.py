@@ -529,8 +529,9 @@ def test_what_the_scheduler_knew_is_not_asked_again(made):
 
 
 def test_a_cancelled_attempt_is_ended_by_a_signal_to_its_shim(made):
-    made.start(made.task("sleep", "600"))
+    made.start(made.task("sh", "-c", "touch up; exec sleep 600"))
     claim = made.claimed()
+    wait_until((made.project / "up").exists, "it runs")
     ask(made, "cancel", task=1)
     assert stop(claim)
     end = made.ended()
