@@ -17,6 +17,7 @@ import signal
 import struct
 import time
 from functools import lru_cache
+from typing import Any
 
 from parallel_train.procs import process
 
@@ -152,6 +153,18 @@ def sweep(group: object, cookie: str) -> bool:
     if not isinstance(group, str) or not _is_named(group, cookie):
         return True
     return end(group)
+
+
+def sweep_holder(holder: dict[str, Any]) -> str:
+    """End what a killed shim left that wrote itself into a slot lock: "" once it has died, else who has not."""
+    if holder.get("boot") != process.boot_id():
+        return ""
+    cookie, group = str(holder.get("cookie")), holder.get("group")
+    process.kill_carriers(cookie)
+    if sweep(group, cookie) and not process.carriers(cookie):
+        return ""
+    left = [process.described(pid) for pid in {*process.carriers(cookie), *members(group)}]
+    return "{} that does not die: process {}".format(holder.get("queue"), ", ".join(left))
 
 
 def _is_named(group: str, cookie: str) -> bool:

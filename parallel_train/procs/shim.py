@@ -73,26 +73,16 @@ def _take_slots(order: Order) -> list[int]:
         descriptor = locks.take(name)
         if descriptor is None:
             raise RefusedError("busy", locks.queue_of_holder(name), (name,))
-        _sweep_former_holder(name, descriptor)
+        left = fence.sweep_holder(locks.holder(descriptor))
+        if left:
+            raise RefusedError("busy", left, (name,))
         held.append(descriptor)
     order["cookie"] = _cookie(order)
     order["group"] = fence.path(order["cookie"])
+    holder = {name: order[name] for name in ("queue", "task", "attempt", "cookie", "group")}
     for descriptor in held:
-        locks.sign(descriptor, _holder(order))
+        locks.sign(descriptor, dict(holder, pid=os.getpid(), boot=process.boot_id()))
     return held
-
-
-def _sweep_former_holder(name: str, descriptor: int) -> None:
-    """End what a killed shim left that had the slot. It keeps it where that does not die."""
-    before = locks.holder(descriptor)
-    if before.get("boot") != process.boot_id():
-        return
-    cookie, group = str(before.get("cookie")), before.get("group")
-    process.kill_carriers(cookie)
-    if not fence.sweep(group, cookie) or process.carriers(cookie):
-        left = [process.described(pid) for pid in {*process.carriers(cookie), *fence.members(group)}]
-        text = "{} that does not die: process {}".format(before.get("queue"), ", ".join(left))
-        raise RefusedError("busy", text, (name,))
 
 
 def _cookie(order: Order) -> str:
@@ -100,18 +90,6 @@ def _cookie(order: Order) -> str:
     pid = os.getpid()
     boot = process.boot_id()
     return "{}.{}.{}.{}.{}".format(order["task"], order["attempt"], pid, process.start_time(pid), boot)
-
-
-def _holder(order: Order) -> dict[str, Any]:
-    return {
-        "queue": order["queue"],
-        "task": order["task"],
-        "attempt": order["attempt"],
-        "pid": os.getpid(),
-        "boot": process.boot_id(),
-        "cookie": order["cookie"],
-        "group": order["group"],
-    }
 
 
 def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
