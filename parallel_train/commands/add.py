@@ -42,7 +42,7 @@ def add(options: RunOptions, project: Path, out: TextIO, *, priority: int, env: 
             raise UsageError("--priority and --env are for a command; a task file says both itself")
         said, tasks, number = _add_file(options, project, folder)
     else:
-        said, tasks, number = _add_command(options.words, folder, priority, _environment(env))
+        said, tasks, number = _add_command(options, folder, priority, _environment(env))
     requests.ask(folder, request("add", {}, number))
     disk = DiskQueue(folder, this_owner("asking"), is_alive)
     workers = [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
@@ -56,7 +56,7 @@ def _add_file(options: RunOptions, project: Path, folder: Path) -> tuple[str, tu
     if asked.tasks:
         raise UsageError(f"add takes all tasks of a file; to run {' '.join(asked.tasks)} alone: parallel-train run")
     file = plan.read_tasks(asked, options, project, folder)
-    queue.create(folder)
+    queue.create(folder, shared=options.shared_group)
     submission, before = submissions.submit(folder / "tasks", asked.source(options), file.tasks, _now())
     states = Counter(name_of(line.state) for line in look(project, submission.tasks).lines.values())
     changed = difference(before, submission) if before is not None else ""
@@ -64,18 +64,19 @@ def _add_file(options: RunOptions, project: Path, folder: Path) -> tuple[str, tu
 
 
 def _add_command(
-    command: Sequence[str], folder: Path, priority: int, env: Mapping[str, str]
+    options: RunOptions, folder: Path, priority: int, env: Mapping[str, str]
 ) -> tuple[str, tuple[Task, ...], int]:
     """Always a new task, however often the same command is added."""
+    command, name = options.words, digest({"added": secrets.token_hex(8)})
     if not command[0]:
         raise UsageError("add: the command begins with an empty word")
-    queue.create(folder)
-    name = digest({"added": secrets.token_hex(8)})
     known = submissions.read_all(folder / "tasks")
     number = max((task.number for found in known for task in found.tasks), default=0) + 1
     # With its number, so that it is called neither like a stage nor like another task.
-    called = f"{script_stem(tuple(command))}-{number}"
-    task = Task(called, tuple(command), id=name, source=SOURCE, env=env, priority=priority, template=-1)
+    called = f"{script_stem(command)}-{number}"
+    task = Task(called, command, id=name, source=SOURCE, env=env, priority=priority, template=-1)
+    preflight.check_secrets([task])
+    queue.create(folder, shared=options.shared_group)
     task = replace(task, identity=identity(task, {}, ()))
     submission, _ = submissions.submit(folder / "tasks", f"{SOURCE} {name}", [task], _now())
     return words.added(submission.tasks[0], shlex.join(command)), submission.tasks, submission.number
@@ -87,7 +88,7 @@ def _environment(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         name, has_value, value = text.partition("=")
         if not name:
-            raise UsageError(f"--env {text}: write NAME=VALUE, or NAME for the value that it has here")
+            raise UsageError("--env: write NAME=VALUE, or NAME for the value that it has here")
         if is_ours(name):
             raise UsageError(f"--env {name}: parallel-train sets it itself")
         if is_secret(name):

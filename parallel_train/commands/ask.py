@@ -25,7 +25,7 @@ from parallel_train.errors import NothingSelectedError, UsageError
 from parallel_train.procs import process
 from parallel_train.procs.runner import is_alive, stop, sweep
 from parallel_train.report import asked as words
-from parallel_train.store import queue, requests
+from parallel_train.store import folders, requests
 from parallel_train.store.queue import DiskQueue
 
 POLL = 0.1  # seconds between two looks whether a cancelled attempt is over
@@ -49,7 +49,7 @@ class Desk:
         """
         folder = existing_queue(project)
         os.umask(0o077)
-        queue.create(folder)  # an older version's may lack a folder
+        folders.complete(folder)
         tasks = known_tasks(folder)
         try:
             chosen = select(wanted, tasks)

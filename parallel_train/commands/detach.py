@@ -25,6 +25,7 @@ from parallel_train.ports import Reporter
 from parallel_train.procs.logout import kills_at_logout
 from parallel_train.report import workers as words
 from parallel_train.report.workers import Seen
+from parallel_train.store import records
 
 _DEADLY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,8 +43,7 @@ class Background:
             os.dup2(nowhere, target)
         os.close(nowhere)
         with suppress(OSError):  # what Python says of a crash belongs to the lines
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(lines, flags, 0o600)
+            file = records.open_own(str(lines), os.O_WRONLY | os.O_APPEND)
             os.dup2(file, 2)
             os.close(file)
         with suppress(OSError):

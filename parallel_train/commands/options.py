@@ -39,6 +39,7 @@ class RunOptions:
     log_dir: str = "logs"
     check_interval: float = 10.0
     lease: float = 300.0
+    shared_group: bool = False
     python: str | None = None
     directory: Path | None = None  # -C
 
@@ -145,6 +146,9 @@ Lease = Annotated[
         rich_help_panel=SETTINGS,
         help="Of silence, before other hosts take over.",
     ),
+]
+SharedGroup = Annotated[
+    bool, typer.Option("--shared-group", rich_help_panel=SETTINGS, help="Share the queue with the folder's group.")
 ]
 Python = Annotated[
     str | None, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {python} means.", callback=_not_empty)

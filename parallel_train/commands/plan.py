@@ -19,7 +19,7 @@ from parallel_train.core.state import Ended, Line, Running, is_satisfied
 from parallel_train.core.task import Task, has_late
 from parallel_train.errors import NoTaskFileError, NothingSelectedError, UsageError
 from parallel_train.procs import cores, gpus, process
-from parallel_train.store import taskfile
+from parallel_train.store import preflight, taskfile
 from parallel_train.store.inputs import Fingerprints, identities
 
 DEFAULT_FILE = "tasks/default.yaml"
@@ -95,6 +95,7 @@ def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) ->
         python=interpreter(options.python),
     )
     found = taskfile.load(Path(asked.file), settings)
+    preflight.check_secrets(found.tasks)
     fingerprints = Fingerprints(project, queue)
     known = identities(found.tasks, fingerprints)
     if queue.is_dir() and not options.dry_run:

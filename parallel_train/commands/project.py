@@ -20,7 +20,7 @@ from parallel_train.core.wire import owner_of
 from parallel_train.errors import UsageError
 from parallel_train.procs import order, outputs, process
 from parallel_train.procs.runner import is_alive
-from parallel_train.store import queue, submissions
+from parallel_train.store import queue, submissions, trust
 from parallel_train.store.presence import names
 from parallel_train.store.queue import DiskQueue
 
@@ -92,9 +92,9 @@ def read_situation(
     """Everything the records and outputs say of what was submitted. Reads only; tells `amiss` of damage."""
     situation = Situation(wishes, pool)
     told = disk.changes(time.monotonic()) if disk.folder.is_dir() else []
-    for event in told:
-        if isinstance(event, Warned):
-            amiss(event.text)
+    for text in (trust.doubt(disk.folder), *(event.text for event in told if isinstance(event, Warned))):
+        if text:
+            amiss(text)
     note(situation, [*submitted, *told])
     absorb(situation, survey(disk.folder.parent, situation.lines.values(), late))
     return situation

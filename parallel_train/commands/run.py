@@ -27,7 +27,7 @@ from parallel_train.report import words
 from parallel_train.report.console import print_sheet
 from parallel_train.report.shape import plan_json
 from parallel_train.report.table import PlanRow, plan_sheet
-from parallel_train.store import queue, requests, submissions
+from parallel_train.store import queue, requests, submissions, trust
 from parallel_train.store.queue import DiskQueue
 from parallel_train.store.submissions import Submission
 
@@ -44,10 +44,12 @@ def _run(options: RunOptions, project: Path, background: Background | None = Non
     if options.as_json and not options.dry_run:
         raise UsageError("--json belongs to -n; what a run did is in status --json and results --json")
     umask = os.umask(0o077)
+    if not options.dry_run:
+        trust.check(project / queue.NAME, shared=options.shared_group)
     prepared = prepare(options, project, umask)
     if options.dry_run:
         return say_plan(prepared, options)
-    return work(prepared, options, lambda: submit(prepared), background)
+    return work(prepared, options, lambda: submit(prepared, shared=options.shared_group), background)
 
 
 def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
@@ -88,10 +90,10 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     return Prepared(project, disk, situation, machine, notes, umask, source=source, tasks=tasks)
 
 
-def submit(prepared: Prepared) -> list[str]:
+def submit(prepared: Prepared, *, shared: bool) -> list[str]:
     """Make these the file's tasks, for all workers; what is new in them."""
     disk, source = prepared.disk, prepared.source
-    queue.create(disk.folder)
+    queue.create(disk.folder, shared=shared)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     submission, before = submissions.submit(disk.folder / "tasks", source, prepared.tasks, now)
     disk.submission = submission.number

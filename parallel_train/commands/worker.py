@@ -21,14 +21,14 @@ from parallel_train.core.state import Ended, Line, is_satisfied
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import words
 from parallel_train.report import workers as sentences
-from parallel_train.store import requests, submissions
+from parallel_train.store import requests, submissions, trust
 from parallel_train.store.queue import DiskQueue
 
 
 def worker(options: RunOptions, out: TextIO) -> int:
     """Until nothing is left; the exit code. Raises ParallelTrainError for what a person can mend."""
     project = project_folder(options.directory)
-    existing_queue(project)
+    trust.check(existing_queue(project), shared=options.shared_group)
     if options.detach:
         return in_background(lambda background: _worker(options, project, out, background))
     return _worker(options, project, out)

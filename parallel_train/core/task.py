@@ -90,6 +90,11 @@ def is_secret(variable: str) -> bool:
     return variable.upper().endswith(("TOKEN", "KEY", "SECRET", "PASSWORD"))
 
 
+def assigned(name: str, value: Json) -> str:
+    """NAME=VALUE as it may be shown."""
+    return f"{name}=***" if is_secret(name) else f"{name}={value}"
+
+
 def is_ours(variable: str) -> bool:
     """Whether the worker sets the environment variable for each attempt."""
     return variable == "CUDA_VISIBLE_DEVICES" or variable.startswith("PARALLEL_TRAIN_")

@@ -6,6 +6,7 @@ last name means that it was done. Standard library only, Python 3.8 and newer.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -27,9 +28,10 @@ def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
                 return _finish(part, final)
             os.rmdir(part)
     for base in _bases(queue, output):
-        os.makedirs(base, mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            records.make_folder(base, queue)
         part = os.path.join(base, f"{name}.{attempt}.part")
-        os.mkdir(part, 0o700)
+        records.make_folder(part, queue)
         if _move(output, part):
             return _finish(part, os.path.join(base, name))
         os.rmdir(part)

@@ -133,8 +133,7 @@ class Beat:
         sent = self.now()
         self._number += 1
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o600)
+            descriptor = records.open_own(self._path, os.O_WRONLY)
             try:
                 os.pwrite(descriptor, b"%015d\n" % self._number, 0)
             finally:

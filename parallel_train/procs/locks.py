@@ -14,6 +14,8 @@ import stat
 import time
 from typing import Any
 
+from parallel_train.store import records
+
 _INHERITED_FROM = 101  # above the descriptors that scripts use by number
 _PATIENCE = 0.05  # seconds: another worker's look at a lock takes it for a moment
 
@@ -36,8 +38,10 @@ def check() -> bool:
         found = os.lstat(place())
     except FileNotFoundError:
         return False
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PermissionError(f"{place()} is not a folder of yours alone: move it away")
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{place()} is not a folder of yours: whoever made it, or root, must move it away")
+    if found.st_mode & 0o022:
+        raise PermissionError(f"others can write to {place()}: chmod 700 {place()}")
     return True
 
 
@@ -63,7 +67,7 @@ def take(name: str) -> int | None:
     path = os.path.join(folder(), name)
     until = time.monotonic() + _PATIENCE
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = records.open_own(path, os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

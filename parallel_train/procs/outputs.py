@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import glob
 import os
+import stat
 from typing import Any
+
+_DOES_NOT_SAY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
 
 
 def state(output: str | None, done_when: dict[str, Any] | None) -> str:
-    """None (nothing was promised), there, missing, empty, or not done (`done_when` does not hold)."""
+    """None (nothing was promised), there, missing, empty, or not done (`done_when` does not hold).
+
+    Raises OSError where the disk does not say: that is no result, and no want of one.
+    """
     if output:
-        if not os.path.lexists(output):
+        if not _is_there(output):
             return "missing"
         if not _holds_anything(output):
             return "empty"
@@ -19,11 +27,27 @@ def state(output: str | None, done_when: dict[str, Any] | None) -> str:
     return "there" if output else "none"
 
 
+def _is_there(output: str) -> bool:
+    """Its folder is opened first: else a network disk's client may answer from its cache, half a minute late."""
+    try:
+        with contextlib.suppress(PermissionError):
+            os.close(os.open(os.path.dirname(output), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        os.lstat(output)
+    except OSError as error:
+        if error.errno in _DOES_NOT_SAY:
+            raise
+        return False
+    return True
+
+
 def _holds_anything(output: str) -> bool:
     """What can't be looked into (a link to nowhere, a folder closed to us) is no result."""
     try:
-        return bool(os.listdir(output) if os.path.isdir(output) else os.path.getsize(output))
-    except OSError:
+        status = os.stat(output)
+        return bool(os.listdir(output) if stat.S_ISDIR(status.st_mode) else status.st_size)
+    except OSError as error:
+        if error.errno in _DOES_NOT_SAY:
+            raise
         return False
 
 

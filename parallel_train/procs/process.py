@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import select
 import signal
 import time
 from functools import lru_cache
@@ -117,6 +118,8 @@ def open_proven(pid: int, start: int) -> int | None:
         return None
     try:
         is_it = start_time(pid) == start  # compared after opening: from here on the descriptor is that process
+        if not is_it and not os.path.exists(f"/proc/{pid}") and not has_ended(descriptor):
+            raise PermissionError(errno.EACCES, "it lives, and /proc hides it", f"/proc/{pid}")
     except OSError:
         os.close(descriptor)
         raise
@@ -124,6 +127,13 @@ def open_proven(pid: int, start: int) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def has_ended(descriptor: int) -> bool:
+    """Whether the process behind a pidfd lives no more."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def send(descriptor: int, number: int) -> None:

@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -18,12 +19,15 @@ from typing import Literal
 
 from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Vanished, Warned
-from parallel_train.core.facts import Claim, LostBy, Owner
+from parallel_train.core.facts import Claim, LostBy
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs import fence, launcher, locks, order, process
+from parallel_train.procs import launcher, locks, order, process
+from parallel_train.procs.proof import is_alive, lives, stop, sweep
 from parallel_train.procs.signals import Signals
 from parallel_train.store import records
+
+__all__ = ["LocalRunner", "check_kernel", "is_alive", "stop", "sweep"]
 
 Key = tuple[str, int]
 
@@ -38,47 +42,6 @@ class _Shim:
     heard: bytes = b""
     has_claimed: bool = False
     is_over: bool = False
-
-
-def is_alive(owner: Owner) -> bool | None:
-    """Whether the process that owns a claim lives; None where that can't be seen from here, or not now."""
-    try:
-        return _lives(owner)
-    except OSError:
-        return None
-
-
-def _lives(owner: Owner) -> bool | None:
-    """The same; raises OSError for what may be seen later."""
-    here = process.this_machine()
-    if owner.machine != here["machine"]:
-        return None
-    if owner.boot != here["boot"]:  # copied images share their machine id: one of another name may be another machine
-        return False if owner.host == here["host"] else None
-    if owner.pidns != here["pidns"]:
-        return None
-    descriptor = process.open_proven(owner.pid, owner.start)
-    if descriptor is None:
-        return False
-    os.close(descriptor)
-    return True
-
-
-def stop(claim: Claim, *, kill: bool = False) -> bool:
-    """Tell the shim that owns `claim` to end its attempt; False where it does not live, or not here."""
-    descriptor = process.open_proven(claim.owner.pid, claim.owner.start) if _lives(claim.owner) else None
-    if descriptor is None:
-        return False
-    process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
-    os.close(descriptor)
-    return True
-
-
-def sweep(claim: Claim) -> None:
-    """Kill what a dead owner left running."""
-    if claim.cookie and claim.owner.boot == process.boot_id():
-        process.kill_carriers(claim.cookie)
-        fence.sweep(claim.group, claim.cookie)
 
 
 def check_kernel() -> None:
@@ -96,7 +59,7 @@ class LocalRunner:
         self._around = around
         self._selector = selectors.EpollSelector()
         self._shims: dict[Key, _Shim] = {}
-        self._watched: dict[Key, int] = {}
+        self._watched: dict[Key, tuple[int, Claim]] = {}  # pidfds of the shims of others
         self._asked: list[Key] = []
         self._early: dict[Key, bool] = {}  # told to stop before the launcher had answered: whether to kill
         self._launcher: socket.socket | None = None
@@ -128,7 +91,7 @@ class LocalRunner:
         self._asked.append(key)
 
     def watch(self, claim: Claim) -> None:
-        alive = _lives(claim.owner)
+        alive = lives(claim.owner)
         key = (claim.task, claim.attempt)
         if alive is None:
             return  # another host's: its end is read from the disk
@@ -138,7 +101,7 @@ class LocalRunner:
                 self._found_dead(key, "killed" if claim.owner.boot == process.boot_id() else "rebooted")
             )
             return
-        self._watched[key] = descriptor
+        self._watched[key] = descriptor, claim
         self._selector.register(descriptor, selectors.EVENT_READ, key)
 
     def stop(self, task: str, attempt: int, *, kill: bool) -> None:
@@ -146,9 +109,10 @@ class LocalRunner:
         if key in self._asked:
             self._early[key] = kill
             return
-        descriptor = self._shims[key].pidfd if key in self._shims else self._watched.get(key)
-        if descriptor is not None:
-            process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
+        if key in self._shims:
+            process.send(self._shims[key].pidfd, signal.SIGQUIT if kill else signal.SIGTERM)
+        elif key in self._watched:
+            stop(self._watched[key][1], kill=kill)
 
     def sweep(self, claim: Claim) -> None:
         sweep(claim)
@@ -165,30 +129,32 @@ class LocalRunner:
         are_shims_left = bool(self._shims)  # what they die of is still to be written
         for shim in list(self._shims.values()):
             self._forget(shim)
-        for descriptor in self._watched.values():
+        for descriptor, _ in self._watched.values():
             os.close(descriptor)
         self._watched.clear()
         self._lose_launcher()
         self._selector.close()
         with suppress(OSError):  # tidiness is not worth an exit code
-            if not are_shims_left and not self._complaints.stat().st_size:
+            found = self._complaints.lstat()
+            if not are_shims_left and stat.S_ISREG(found.st_mode) and not found.st_size:
                 self._complaints.unlink()
 
     # ---- the launcher ----
 
     def _start_launcher(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        script = str(Path(launcher.__file__))
-        with theirs, self._complaints.open("ab") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", script, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=dict(self._around.environment),
-                cwd="/",
-            )
+        complaints = records.open_own(str(self._complaints), os.O_WRONLY | os.O_APPEND)
+        with os.fdopen(complaints, "ab") as file:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    env=dict(self._around.environment),
+                    cwd="/",
+                )
         self._launcher = ours
         self._selector.register(ours, selectors.EVENT_READ, "launcher")
         return ours
@@ -249,7 +215,7 @@ class LocalRunner:
             self._on_pipe(whose)
         elif isinstance(whose, tuple):
             self._selector.unregister(descriptor)
-            os.close(self._watched.pop(whose))
+            os.close(self._watched.pop(whose)[0])
             self._events.append(self._found_dead(whose))
         elif self._signals is not None:
             self._events += self._signals.take()

@@ -145,8 +145,8 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         has_won = records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))
     finally:
         if not has_won:
-            for path in (log_path, err_path):
-                os.unlink(os.path.join(order["project"], path))  # empty, and ours
+            _take_back(os.path.join(order["project"], log_path), log)
+            _take_back(os.path.join(order["project"], err_path), err)
     if not has_won:
         raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
     return claim, log, err
@@ -159,20 +159,29 @@ def _open_logs(order: Order) -> tuple[str, int, str, int]:
         stem = order["log"] if number == 1 else "{}_{}".format(order["log"], number)
         log_path, err_path = stem + ".log", stem + ".err"
         try:
-            log = _new_file(os.path.join(order["project"], log_path))
+            log = _new_file(order, log_path)
         except FileExistsError:
             continue
         try:
-            return log_path, log, err_path, _new_file(os.path.join(order["project"], err_path))
+            return log_path, log, err_path, _new_file(order, err_path)
         except FileExistsError:
-            os.unlink(os.path.join(order["project"], log_path))
+            _take_back(os.path.join(order["project"], log_path), log)
             os.close(log)
     raise RefusedError("trouble", "no free name for a log like {}".format(order["log"]))
 
 
-def _new_file(path: str) -> int:
+def _new_file(order: Order, path: str) -> int:
+    """Whatever has the name already, a link or a pipe too, keeps it."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, 0o600)
+    descriptor = os.open(os.path.join(order["project"], path), flags, 0o600)
+    records.belong(descriptor, order["queue"])
+    return descriptor
+
+
+def _take_back(path: str, descriptor: int) -> None:
+    """Remove an empty log of ours, but nothing that was put into its place."""
+    if os.path.samestat(os.lstat(path), os.fstat(descriptor)):
+        os.unlink(path)
 
 
 # ---- with the claim ----
@@ -210,9 +219,22 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
     end.update(
         seconds=time.monotonic() - began,
         ended=_now(),
-        output=outputs.state(order["output"], order["done_when"]),
+        output=_output_state(order),
     )
     return end
+
+
+def _output_state(order: Order) -> str:
+    """A disk that does not say is asked again for a lease: by then whoever can see it has taken over."""
+    delay, until = 0.1, time.monotonic() + order["lease"]
+    while True:
+        try:
+            return outputs.state(order["output"], order["done_when"])
+        except OSError:
+            if time.monotonic() > until:
+                return "missing"
+            time.sleep(delay)
+            delay = min(2 * delay, 5.0)
 
 
 def _wait_for_former_owner(order: Order, beat: Beat) -> str:
@@ -276,7 +298,7 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
             report({"trouble": "the queue was deleted under this attempt: its result does not count"})
             return False
         try:
-            is_ours = records.publish(path, [end])
+            is_ours = records.publish(path, [end]) or _stands(path, end)
         except OSError as error:
             report({"trouble": f"the end can't be written yet: {error}"})
             time.sleep(delay)
@@ -285,6 +307,14 @@ def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
         if not is_ours:
             report({"trouble": "this attempt was ended by somebody else: its result does not count"})
         return is_ours
+
+
+def _stands(path: str, end: dict[str, Any]) -> bool:
+    """Whether the end that lost is the one that won: an earlier try may have been answered by an error."""
+    try:
+        return records.read_one(path) == end
+    except (records.DamagedError, records.NewerVersionError):
+        return False
 
 
 def _is_claim_ours(order: Order) -> bool:

@@ -78,10 +78,11 @@ class Outlet:
             os.close(nowhere)
 
     def _append(self, text: str) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with contextlib.suppress(OSError):
             descriptor = os.open(self._path, flags, 0o600)
             try:
-                os.write(descriptor, text.encode(errors="backslashreplace"))
+                if os.fstat(descriptor).st_nlink == 1:  # else it is a second name of somebody's file
+                    os.write(descriptor, text.encode(errors="backslashreplace"))
             finally:
                 os.close(descriptor)

@@ -13,7 +13,11 @@ from parallel_train.errors import Fault
 Path: TypeAlias = Sequence["str | int"]
 
 _LONGEST_LINE = 200
-_SECRET = re.compile(r"(\w*(?:TOKEN|KEY|SECRET|PASSWORD)[\"']?\s*[:=]\s*)(?![\"']?secret:)(\S.*)", re.IGNORECASE)
+_FURTHEST = 100  # lines that are looked back at
+_NAME = r"(?:TOKEN|KEY|SECRET|PASSWORD)[\"']?\]?\s*"  # how that of a secret ends, and what may close it
+_SECRET = re.compile(rf"({_NAME}[:=]\s*)(?![\"']?secret:)(\S.*)", re.IGNORECASE)
+_OPEN = re.compile(rf"{_NAME}[:=]?\s*([>|!&]\S*\s*)?(#.*)?$", re.IGNORECASE)  # its value comes on the next line
+_QUOTED = re.compile(r"'[^']*'|\{[^{}]*\}")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -26,12 +30,41 @@ class Document(Protocol):
     def fault(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Fault: ...
 
 
-def source_line(lines: Sequence[str], line: int, column: int) -> str:
-    """Line `line` (from 1) as a fault shows it: no secret, no control character, no endless line."""
-    if not 1 <= line <= len(lines) or column > _LONGEST_LINE:
-        return ""
-    shown = _UNPRINTABLE.sub("?", lines[line - 1][:_LONGEST_LINE])
-    return _SECRET.sub(lambda found: found[1] + "*" * len(found[2]), shown)
+def fault_at(place: tuple[str, int, int], lines: Sequence[str], message: str, hint: str = "") -> Fault:
+    """A fault at (file, line, column) of the text `lines`, which repeats no secret."""
+    name, line, column = place
+    if not 1 <= line <= len(lines):
+        return Fault(name, line, column, message, "", hint)
+    whole = lines[line - 1]
+    hidden = _secret_in(lines, line - 1)
+    parts = re.findall(r"[\w.+/=-]{3,}", whole[hidden:][:_LONGEST_LINE])
+    shown = whole[:hidden] + "*" * len(whole[hidden:])
+    message, hint = _without(parts, message), _without(parts, hint)
+    return Fault(name, line, column, message, _printable(shown) if column <= _LONGEST_LINE else "", hint)
+
+
+def _without(parts: Sequence[str], text: str) -> str:
+    """`text` whose quotations show nothing of `parts`."""
+    for part in parts:
+        text = _QUOTED.sub(lambda quoted, part=part: quoted[0].replace(part, "***"), text)  # type: ignore[misc]
+    return text
+
+
+def _printable(line: str) -> str:
+    """No control character, no endless line."""
+    return _UNPRINTABLE.sub("?", line[:_LONGEST_LINE])
+
+
+def _secret_in(lines: Sequence[str], index: int) -> int:
+    """Where in a line begins what may be a secret: behind its name, or at once where that stands on a line before."""
+    own = lines[index]
+    depth = len(own) - len(own.lstrip())
+    before = [line for line in reversed(lines[max(0, index - _FURTHEST) : index]) if line.strip()]
+    above = next((line for line in before if len(line) - len(line.lstrip()) < depth), "")
+    if (before and _OPEN.search(before[0])) or _OPEN.search(above) or _SECRET.search(above):
+        return depth
+    found = _SECRET.search(own)
+    return found.start(2) if found else len(own)
 
 
 # Most values are scalars: one empty mapping serves them all.
@@ -67,7 +100,7 @@ class YamlDocument:
                 break
             place = place.inside[part]
         line, column = place.key if at_key and whole and place.key else (place.line, place.column)
-        return Fault(self.name, line, column, message, source_line(self.lines, line, column), hint)
+        return fault_at((self.name, line, column), self.lines, message, hint)
 
 
 @dataclass(slots=True)
@@ -83,4 +116,4 @@ class PythonDocument:
     def fault(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Fault:  # noqa: ARG002 - a place has no keys here
         if len(path) > 1 and path[0] == "tasks":
             message = f"task {int(path[1]) + 1} of the list: {message}"
-        return Fault(self.name, self.line, 1, message, source_line(self.lines, self.line, 1), hint)
+        return fault_at((self.name, self.line, 1), self.lines, message, hint)

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from parallel_train.core import graph
 from parallel_train.core.task import Task, identity
 from parallel_train.errors import UsageError
+from parallel_train.store import records
 
 _REMEMBERED = "inputs.json"
 _BLOCK = 1 << 20
@@ -53,7 +55,8 @@ class Fingerprints:
 
     def _load(self) -> dict[str, object]:
         try:
-            known = json.loads(self._file.read_text())
+            with open(self._file, opener=records.opener) as file:
+                known = json.load(file)
         except (OSError, ValueError, RecursionError):
             return {}
         return known if isinstance(known, dict) else {}
@@ -62,12 +65,12 @@ class Fingerprints:
         """Keep what was read for the next time; no harm where that fails."""
         if not self._is_new:
             return
-        temporary = self._file.with_name(f".tmp-{os.getpid()}-{_REMEMBERED}")
-        try:
-            temporary.write_text(json.dumps(self._known))
+        temporary = self._file.with_name(f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
+        with suppress(OSError):
+            descriptor = records.open_own(str(temporary), os.O_WRONLY | os.O_EXCL)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(json.dumps(self._known))
             temporary.replace(self._file)
-        except OSError:
-            return
 
 
 def identities(tasks: Iterable[Task], fingerprints: Fingerprints) -> dict[str, str]:

@@ -8,6 +8,8 @@ import os
 import time
 from pathlib import Path
 
+from parallel_train.store import records
+
 
 class Journal:
     """Append-only, one writer. A full disk loses lines and stops nothing: it is not tried again."""
@@ -36,6 +38,5 @@ class Journal:
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self.path, flags, 0o600)
+            self._descriptor = records.open_own(str(self.path), os.O_WRONLY | os.O_APPEND)
         return self._descriptor

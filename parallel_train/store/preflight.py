@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from parallel_train.core.outputs import holds
 from parallel_train.core.script import script_of
-from parallel_train.core.task import Task, fill, show
+from parallel_train.core.task import Task, fill, is_secret, show
+from parallel_train.errors import UsageError
 
+_SHORTEST_SECRET = 16  # characters
 _LONGEST_ARGUMENT = 32 * os.sysconf("SC_PAGE_SIZE")
 # Of all words together; without a limit on the stack it is 6 MiB, and there must be room for the environment.
 _MOST_BYTES = min(os.sysconf("SC_ARG_MAX"), 6 * 2**20) - 256 * 1024
@@ -104,6 +106,30 @@ def _of_lengths(task: Task, late_values: Mapping[str, str]) -> Iterator[str]:
 def _of_logs(task: Task, project: Path, log_dir: str) -> Iterator[str]:
     if task.output is not None and holds(task.output, log_dir, str(project)):
         yield f"the output {task.output} would hold the logs ({log_dir}): give it a folder of its own"
+
+
+def check_secrets(tasks: Iterable[Task]) -> None:
+    """Raises UsageError where a task holds the value of a secret of this environment, for a task is written down."""
+    secrets = {name: value for name, value in os.environ.items() if is_secret(name) and _is_like_a_secret(value)}
+    if not secrets:
+        return
+    text = "\0".join({text for task in tasks for text in _texts(task)})
+    for name, value in secrets.items():
+        if value in text:
+            raise UsageError(
+                f"a task holds the value of {name}, and would be recorded and shown with it: give the task "
+                f"env {{{name}: secret:{name}}} (add --env {name}) and let its script read that"
+            )
+
+
+def _is_like_a_secret(value: str) -> bool:
+    """And no word or path, as SORT_KEY and SSH_KEY may hold."""
+    return len(value) >= _SHORTEST_SECRET and not value.startswith(("/", "~", "."))
+
+
+def _texts(task: Task) -> Iterator[str]:
+    yield from (task.name, task.cwd, task.output or "", *task.command, *task.env.values(), *task.inputs)
+    yield from map(str, task.params.values())
 
 
 def _of_secrets(task: Task) -> Iterator[str]:

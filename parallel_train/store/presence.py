@@ -67,8 +67,7 @@ class Presence:
             return
         self._beat_due = now + contact.interval(self.lease)
         self._beats += 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.folder / "beats" / self.owner.worker, flags, 0o600)
+        descriptor = records.open_own(str(self.folder / "beats" / self.owner.worker), os.O_WRONLY)
         try:
             os.pwrite(descriptor, b"%015d\n" % self._beats, 0)
         finally:
@@ -123,7 +122,8 @@ class Presence:
 def beat_of(path: Path) -> str | None:
     """The counter as it stands. Raises OSError where it can't be read now."""
     try:
-        return path.read_text(encoding="ascii", errors="replace")
+        with open(path, encoding="ascii", errors="replace", opener=records.opener) as file:
+            return file.read()
     except FileNotFoundError:
         return None
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from parallel_train.core.placeholders import is_unicode
-from parallel_train.core.task import Json
+from parallel_train.core.task import Json, assigned
 from parallel_train.core.taskconfig import TaskConfig, name_template
-from parallel_train.errors import Fault, TaskFileError, UsageError
-from parallel_train.store.document import PythonDocument, source_line
+from parallel_train.errors import TaskFileError, UsageError
+from parallel_train.store.document import PythonDocument, fault_at
 from parallel_train.store.yamlfile import MOST_DEPTH
 
 TIME_LIMIT = 30.0
@@ -56,8 +56,7 @@ def read(source: Source, python: str, project: Path, overrides: Mapping[str, Jso
 
 
 def _error(source: Source, message: str, line: int) -> TaskFileError:
-    shown = source_line(source.lines(), line, 1)
-    return TaskFileError([Fault(source.name, line, 1, message, shown)])
+    return TaskFileError([fault_at((source.name, line, 1), source.lines(), message)])
 
 
 def _templates(items: Sequence[Mapping[str, Any]], overrides: Mapping[str, Json]) -> list[dict[str, Any]]:
@@ -74,7 +73,7 @@ def _config(values: Mapping[str, Any], overrides: Mapping[str, Json]) -> TaskCon
     try:
         return replace(made, **mine)
     except TypeError as error:
-        raise UsageError(f"{' '.join(f'{name}={value}' for name, value in mine.items())}: {error}") from None
+        raise UsageError(f"{' '.join(assigned(*each) for each in mine.items())}: {error}") from None
 
 
 def _too_much(items: Sequence[Mapping[str, Any]]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from parallel_train.core import wire
@@ -27,37 +25,12 @@ from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records, requests, submissions
+from parallel_train.store.folders import KINDS, NAME, create
 from parallel_train.store.presence import Presence, Stranger, beat_of, names
 
+__all__ = ["KINDS", "NAME", "DiskQueue", "create"]
+
 Value = TypeVar("Value")
-
-NAME = ".parallel-train"
-KINDS = ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside")
-_ABOUT = """This folder is parallel-train's queue for the project above it.
-
-tasks/    the tasks that were asked for      rounds/  why a task runs again
-claims/   who runs which attempt             ends/    how each attempt ended
-requests/ what people asked for              workers/ who works here now
-beats/    signs of life, for other hosts     journal/ what was said, for people
-aside/    old outputs, moved out of the way
-
-Records are written once and never changed. Deleting this folder forgets what is done and what runs.
-"""
-
-
-def create(folder: Path) -> None:
-    """Make the queue's folders, private to the user. Raises UsageError where that can't be done."""
-    try:
-        for kind in KINDS:
-            (folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder / "README.md"
-        if not about.exists():
-            about.write_text(_ABOUT)
-        # Tells this queue from a later one in the same place, for what is put aside outside of it.
-        with suppress(FileExistsError), (folder / "id").open("x") as file:
-            file.write(os.urandom(6).hex())
-    except OSError as error:
-        raise UsageError(f"can't make the queue folder {folder}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +56,8 @@ class DiskQueue(Presence):
     _strange: dict[str, Claim] = field(default_factory=dict)  # attempts without an end whose owner can't be seen
     _requests: dict[int, Request] = field(default_factory=dict)
     _seen: dict[str, set[str]] = field(default_factory=dict)
+    _amiss: list[tuple[str, str]] = field(default_factory=list)  # damaged records that were not copied yet
+    _has_joined: bool = False
 
     def strangers(self) -> dict[str, Stranger]:
         """And the owners of attempts without an end."""
@@ -106,12 +81,14 @@ class DiskQueue(Presence):
         when all of it could be.
         """
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
-        listed = {kind: set(names(self.folder / kind)) for kind in ("ends", "claims", "rounds", "requests", "tasks")}
+        kinds = ("ends", "claims", "rounds", "requests", "tasks", "workers")
+        listed = {kind: set(names(self.folder / kind)) for kind in kinds}
         listed["claims"] |= listed["ends"]  # a cache may list an end before its claim
         asked = self._asked_since(listed["requests"])
         news = self._news(listed["tasks"], [told.request for told in asked if isinstance(told, Requested)])
         fresh = {kind: self._fresh(kind, listed[kind], news.added) for kind in ("rounds", "claims", "ends")}
-        events: list[Event] = [*news.events, *(e for e in asked if isinstance(e, Warned))]
+        unknown = self._unknown_workers(listed["workers"])
+        events: list[Event] = [*news.events, *unknown, *(e for e in asked if isinstance(e, Warned))]
         requests_ = [e.request for e in asked if isinstance(e, Requested)]
         again = [r for r in self._requests.values() if not news.added.isdisjoint(r.tasks)]
         events += [Requested(r) for r in sorted([*again, *requests_], key=lambda r: r.number)]
@@ -148,6 +125,8 @@ class DiskQueue(Presence):
         """What was submitted, added or retried since, as far as this worker takes it up."""
         new = self._unseen("tasks", listed)
         warned = [Warned(text) for text in submissions.damage(self.folder / "tasks", new)]
+        if warned:
+            self._set_aside(*(("tasks", n) for n in new if not records.is_whole(str(self.folder / "tasks" / n))))
         fresh = {number for number in map(submissions.number_of, new) if number > self.submission}
         is_worker = bool(self.sources) or self.everything
         joining = [r for r in asked if r.kind in {"add", "retry"} and r.number > self.request] if is_worker else []
@@ -198,10 +177,27 @@ class DiskQueue(Presence):
             elif found.is_lost != was_lost:
                 yield Silent(claim.task, claim.attempt, is_back=was_lost)
 
+    def _unknown_workers(self, listed: Iterable[str]) -> list[Event]:
+        """A warning for each new worker of whom nobody can say who it is; the others are for `company`."""
+        told: list[Event] = []
+        for name in self._unseen("workers", listed):
+            path = str(self.folder / "workers" / name)
+            try:
+                wire.owner_of(records.read_one(path)["owner"])
+            except FileNotFoundError:
+                continue  # it left meanwhile
+            except records.NewerVersionError as error:
+                raise UsageError(f"{path}: {error}") from error
+            except (records.DamagedError, KeyError, TypeError, ValueError):
+                self._set_aside(("workers", name))
+                told.append(Warned(f"the record {path} is damaged"))
+        return told
+
     def _told(self, kind: str, name: str, read: Callable[[dict[str, Any]], Event]) -> list[Event]:
         try:
             return [self._read(kind, name, read)]
         except records.DamagedError:
+            self._set_aside((kind, name))
             return [Warned(f"the record {self.folder / kind / name} is damaged"), *self._damaged(kind, name)]
 
     def _read(self, kind: str, name: str, read: Callable[[dict[str, Any]], Value]) -> Value:
@@ -215,6 +211,22 @@ class DiskQueue(Presence):
             raise UsageError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise records.DamagedError("it is no such record") from error
+
+    def join(self) -> None:
+        super(DiskQueue, self).join()
+        self._has_joined = True
+        self._set_aside()
+
+    def _set_aside(self, *damaged: tuple[str, str]) -> None:
+        """Keep a copy of each damaged record, which itself keeps its name. Who only looks copies nothing."""
+        self._amiss += damaged
+        place = self.folder / "aside" / "damaged"
+        while self._has_joined and self._amiss:
+            kind, name = self._amiss.pop()
+            with suppress(OSError):  # it is there
+                records.make_folder(str(place), str(self.folder))
+            with suppress(OSError, records.DamagedError):  # the disk is full: it is damaged all the same
+                records.copy(str(self.folder / kind / name), str(place / f"{kind}.{name}"))
 
     def _damaged(self, kind: str, name: str) -> list[Event]:
         """A damaged record keeps its name and is never taken for absent."""

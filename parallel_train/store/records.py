@@ -102,6 +102,50 @@ def read_one(path: str) -> dict[str, Any]:
     return read(path)[0]
 
 
+def open_own(path: str, flags: int) -> int:
+    """A descriptor of the file of ours at `path`, which is made where it is missing (see `belong`).
+
+    Raises OSError for what somebody may have put there to have another file written: a link, a second name, a pipe.
+    """
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        raise FileExistsError(errno.EEXIST, "this is not a file of parallel-train's own", path)
+    belong(descriptor, os.path.dirname(path))
+    return descriptor
+
+
+def opener(path: str, flags: int) -> int:
+    """For `open`, to read what may be planted: no link is followed, no pipe waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def make_folder(path: str, queue: str) -> None:
+    """Make a folder of ours (see `belong`). Raises FileExistsError."""
+    os.mkdir(path, 0o700)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        belong(descriptor, queue)
+    finally:
+        os.close(descriptor)
+
+
+def belong(descriptor: int, queue: str) -> None:
+    """Leave a file or folder of ours to us alone, or to the group where the folder `queue` is a group's.
+
+    Whatever the umask is. A disk that keeps no modes leaves it as it was made.
+    """
+    with contextlib.suppress(OSError):
+        home, found = os.stat(queue), os.fstat(descriptor)
+        is_folder, is_shared = stat.S_ISDIR(found.st_mode), bool(home.st_mode & stat.S_IWGRP)
+        mode = (0o2770 if is_folder else 0o660) if is_shared else (0o700 if is_folder else 0o600)
+        if is_shared and found.st_gid != home.st_gid:
+            os.fchown(descriptor, -1, home.st_gid)
+        if stat.S_IMODE(found.st_mode) != mode and found.st_uid == os.geteuid():
+            os.fchmod(descriptor, mode)
+
+
 def number(name: str) -> int:
     """The number that `name` is, as we write it; 0 where it is none of ours."""
     is_ours = name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS and name[0] != "0"
@@ -114,12 +158,17 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
     `durable` costs two fsyncs: after it a power loss can't undo the record.
     Raises OSError where the disk can't take it; then the record is absent, as far as could be seen.
     """
+    return _publish(path, encode(lines), durable)
+
+
+def _publish(path: str, data: bytes, durable: bool) -> bool:
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
-            _write_all(descriptor, encode(lines))
+            belong(descriptor, folder)
+            _write_all(descriptor, data)
             if durable:
                 os.fsync(descriptor)
             inode = os.fstat(descriptor).st_ino
@@ -133,6 +182,11 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
         with contextlib.suppress(OSError):  # the record stands; only a power loss could still take it
             sync_folder(folder)
     return won
+
+
+def copy(path: str, place: str) -> None:
+    """Keep what the file `path` holds at `place` too, where nothing is yet. Raises OSError or DamagedError."""
+    _publish(place, _content(path), durable=False)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from parallel_train.core import expand, points, tasklist
 from parallel_train.core.graph import did_you_mean
 from parallel_train.core.placeholders import is_unicode
-from parallel_train.core.task import Json, Task
+from parallel_train.core.task import Json, Task, assigned
 from parallel_train.core.template import Finding, Findings, Setting, Template
 from parallel_train.errors import Fault, TaskFileError, UsageError
 from parallel_train.store import pyfile, schema, templates, yamlfile
@@ -68,7 +68,7 @@ def _overrides(settings: LoadSettings) -> dict[str, Json]:
         raise UsageError("a NUL character can't stand in an option")
     for name, text in given.items():
         if not is_unicode(name + text):
-            raise UsageError(f"{name}={text}: a param is UTF-8 text")
+            raise UsageError(f"{assigned(name, text)}: a param is UTF-8 text")
     # NAME= means empty text, as in make; null must be asked for.
     return {name: scalar(text) if text else "" for name, text in given.items()}
 
@@ -113,7 +113,7 @@ def _check_overrides(built: Iterable[Template], overrides: Mapping[str, Json]) -
     for name, value in overrides.items():
         if name not in known:
             hint = did_you_mean(name, known) or f"there are: {', '.join(sorted(known)) or 'none'}"
-            raise UsageError(f"{name}={value}: no task has a param '{name}' ({hint})")
+            raise UsageError(f"{assigned(name, value)}: no task has a param '{name}' ({hint})")
 
 
 def _fault(document: Document, finding: Finding) -> Fault:

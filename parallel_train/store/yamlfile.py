@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import yaml
 
 from parallel_train.errors import MOST_FAULTS, Fault, TaskFileError
-from parallel_train.store.document import Place, YamlDocument, source_line
+from parallel_train.store.document import Place, YamlDocument, fault_at
 from parallel_train.store.yamlscalar import scalar
 
 MOST_BYTES = 8 * 1024 * 1024
@@ -122,10 +122,7 @@ def read(name: str, content: bytes) -> YamlDocument:
 
 
 def _faults(name: str, lines: list[str], reader: _Reader) -> list[Fault]:
-    return [
-        Fault(name, line, column, message, source_line(lines, line, column), hint)
-        for line, column, message, hint in reader.wrong
-    ]
+    return [fault_at((name, line, column), lines, message, hint) for line, column, message, hint in reader.wrong]
 
 
 def _events(text: str) -> Iterator[Any]:

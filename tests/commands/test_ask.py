@@ -90,11 +90,11 @@ def test_a_cancel_says_whom(history, three):
 def test_the_attempt_of_a_dead_owner_is_ended_and_what_it_left_is_swept(history, three):
     """Nobody works here, and the shim was killed: the command itself clears up."""
     owner = this_owner("gone")
-    cookie = f"{three[0].id}.1.1.1.{owner.boot}"
-    left = subprocess.Popen([*FAST_PYTHON, "-c", "import time; time.sleep(600)"], env={"PARALLEL_TRAIN_COOKIE": cookie})
     gone = subprocess.Popen(["/bin/true"])
     started = process.start_time(gone.pid)
     gone.wait()
+    cookie = f"{three[0].id}.1.{gone.pid}.{started}.{owner.boot}"
+    left = subprocess.Popen([*FAST_PYTHON, "-c", "import time; time.sleep(600)"], env={"PARALLEL_TRAIN_COOKIE": cookie})
     dead = type(owner)(**{**{f: getattr(owner, f) for f in owner.__slots__}, "pid": gone.pid, "start": started})
     history.start(three[0], owner=dead, cookie=cookie)
     text = said(ask.cancel, history, "a")

@@ -115,7 +115,8 @@ def test_a_file_that_cannot_be_read_is_said(call: Caller):
     (call.root / CONFIG_FILE).mkdir(parents=True)
     for command in (["config"], ["-n"]):
         found = call(*command)
-        assert (found.code, found.err) == (2, f"parallel-train: can't read {CONFIG_FILE}: Is a directory\n")
+        said = f"parallel-train: can't read {CONFIG_FILE}: it is a folder; name a file in it\n"
+        assert (found.code, found.err) == (2, said)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Is a record that was damaged left in its place and named, while everything else goes on?"""
+"""Is a record that was damaged left in its place, named and copied, while everything else goes on?"""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ def test_a_damaged_record(finished: Path, call: Caller, case: dict):
     record = min((call.root / QUEUE / case["kind"]).iterdir())
     DAMAGES[case["damage"]](record)
     left = record.read_bytes() if record.is_file() else b""
+    copy = call.root / QUEUE / "aside/damaged" / f"{case['kind']}.{record.name}"
     for argv in (("status", "--all"), ("-n", "--gpus", "fake:2"), ("--gpus", "fake:2")):
         found = call(*argv)
         assert "Traceback" not in found.out + found.err
@@ -99,8 +100,33 @@ def test_a_damaged_record(finished: Path, call: Caller, case: dict):
         else:
             nothing_is_left = case["kind"] == "tasks" and argv[0] == "status"
             assert found.code == (2 if nothing_is_left else 0), (argv, said)
+        is_copied = argv[0] == "--gpus" and record.is_file() and not case.get("code")  # by a worker, of what can be
+        assert (copy.read_bytes() if copy.exists() else None) == (left if is_copied else None), argv
     assert (record.read_bytes() if record.is_file() else b"") == left
     assert record.exists()
+
+
+def test_the_record_of_a_worker(call: Caller):
+    """Nobody can say who it is, and that is said."""
+    call.write("tasks/default.yaml", "tasks: [{command: 'true'}]\n")
+    assert call("--gpus", "fake:1").code == 0
+    record = call.root / QUEUE / "workers/somebody"
+    record.write_text("damage")
+    for argv in (("status",), ("--gpus", "fake:1"), ("-B", "--gpus", "fake:1")):
+        found = call(*argv)
+        assert f"the record {record} is damaged" in " ".join((found.out + found.err).split()), argv
+        assert found.code == 0
+    assert record.read_text() == (call.root / QUEUE / "aside/damaged/workers.somebody").read_text() == "damage"
+
+
+def test_a_copy_that_was_kept_is_not_written_again(call: Caller):
+    call.write("tasks/default.yaml", "tasks: [{command: 'true'}]\n")
+    assert call("--gpus", "fake:1").code == 0
+    (record,) = (call.root / QUEUE / "ends").iterdir()
+    for text in ("first", "second"):
+        record.write_text(text)
+        call("--gpus", "fake:1")
+    assert (call.root / QUEUE / "aside/damaged" / f"ends.{record.name}").read_text() == "first"
 
 
 def sealed(record: Path, case: dict) -> bytes:

@@ -280,16 +280,6 @@ def test_a_dead_owner_is_ended_as_lost(why):
     assert launches(s) == {"a": ("gpu-0",)}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "expected"), [(Lost("expired"), True), (Lost("killed"), False), (Lost("rebooted"), False), (1, False)]
-)
-def test_only_after_an_owner_that_may_live_the_next_attempt_waits(outcome, expected):
-    patient = replace(A, retries=1)
-    s = situation(patient, events=ran(patient, 1, outcome))
-    assert [d.is_takeover for d in decide(s, 1e9)] == [expected]
-    assert [d.is_takeover for d in decide(situation(A), 0.0)] == [False]
-
-
 def test_nobody_leaves_before_all_is_done_that_he_should_do():
     s = situation(A, B, events=[*ran(B), *running(A, owner=STRANGER), Vanished("a", 1)])
     begin(s, Wishes(WORKER, frozenset({"b"})))
@@ -449,6 +439,8 @@ def test_waiting_for_a_reader_outside_the_selection_is_not_being_stuck():
     s = situation(need, dep, events=events)
     begin(s, Wishes(WORKER, frozenset({"need"})))
     assert decide(s, 0.0) == [Look()]  # somebody may have begun to read just before the round was opened
+    kept = situation(need, dep, events=[*events[:-1], RoundOpened(round_(need, aside=False))])
+    assert not kept.is_behind
     apply(s, Looked(0.0))
     assert decide(s, 0.0) == []
 

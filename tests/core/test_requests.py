@@ -107,6 +107,15 @@ def test_a_paused_queue_starts_nothing_and_its_worker_stays():
     assert launched(s) == ["a", "b"]
 
 
+def test_what_is_added_to_a_paused_queue_waits_like_the_rest():
+    s = situation(A, events=[asked("pause")])
+    for event in added(2, B):
+        apply(s, event)
+    assert decide(s, 0.0) == []
+    apply(s, asked("resume", 3))
+    assert launched(s) == ["a", "b"]
+
+
 def test_the_highest_number_holds_in_whichever_order_requests_are_read():
     for order in ([asked("pause", 1), asked("resume", 2)], [asked("resume", 2), asked("pause", 1)]):
         assert launched(situation(A, events=order)) == ["a"]

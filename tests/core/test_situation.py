@@ -12,6 +12,7 @@ from parallel_train.core.events import (
     Claimed,
     HungUp,
     Interrupted,
+    Joined,
     Launched,
     Looked,
     OpenRound,
@@ -121,6 +122,7 @@ def test_a_claim_of_another_worker_for_the_attempt_we_asked_for_is_theirs():
     assert (list(s.unwatched), s.mine, holders(s)) == ([("a", 1)], {}, {"gpu-0": ("a", 1)})
     apply(s, Refused("a", 1, "behind", 1.0))
     assert (list(s.unwatched), s.mine, holders(s)) == ([("a", 1)], {}, {"gpu-0": ("a", 1)})
+    assert s.unwatched["a", 1].owner == OTHER_WORKER
     assert s.lines["a"].state == Running(1)
 
 
@@ -161,6 +163,42 @@ def test_an_attempt_of_ours_that_was_not_started_means_that_our_view_is_old():
     assert s.is_behind
     apply(s, Looked(1.0))
     assert not s.is_behind
+
+
+def test_the_more_of_ours_in_a_row_are_not_started_the_longer_is_the_pause():
+    s = after()
+    refused, pauses = NotStarted("the queue's disk does not answer"), []
+
+    def attempt(number, outcome, of=A, **more):
+        apply(s, claimed(of, number, **more))
+        apply(s, replace(ended(of, number, outcome), at=1000.0 * number))
+
+    for number in (1, 2, 3):
+        attempt(number, refused)
+        pauses.append(s.paused_until - 1000.0 * number)
+    assert pauses == [policy.not_started_pause(n) for n in (1, 2, 3)] == [1.0, 2.0, 4.0]
+    attempt(1, 0, B, owner=OTHER_WORKER)  # what others do says nothing of us
+    attempt(4, refused)
+    assert s.paused_until == 4008.0
+    attempt(5, Lost("rebooted"))
+    attempt(6, refused)
+    assert s.paused_until == 6001.0
+
+
+def test_what_others_did_not_start_is_theirs():
+    s = after(claimed(A, owner=OTHER_WORKER), ended(A, 1, NotStarted("its worker left")))
+    assert (s.is_behind, s.paused_until) == (False, 0.0)
+
+
+def test_a_late_end_of_an_earlier_attempt_changes_nothing_of_what_the_last_one_left():
+    s = after(claimed(OUT), claimed(OUT, 2), ended(OUT, 2, output="there"), tasks=(OUT,))
+    apply(s, ended(OUT, 1, 1, output="missing"))
+    assert s.lines["a"].state == Ended("succeeded", 2)
+
+
+def test_a_round_that_is_told_again_is_the_same():
+    s = after(RoundOpened(round_(A)), RoundOpened(round_(A)))
+    assert s.lines["a"].rounds == (round_(A),)
 
 
 def test_vanished_told_and_interrupted_are_remembered():
@@ -329,6 +367,15 @@ def test_an_edited_file_adds_withdraws_and_goes_on():
     assert s.wishes.selection == {"a", "c"}  # b is withdrawn; a runs and goes on
     apply(s, ended(A))
     assert s.open == {"c"}
+
+
+def test_what_joined_is_withdrawn_with_its_file_too():
+    s = after(Submitted("f", (A, B)))
+    begin(s, Wishes(WORKER, frozenset({"a"})))
+    apply(s, Joined(frozenset({"b"})))
+    assert s.open == {"a", "b"}
+    apply(s, Submitted("f", (A,)))
+    assert s.open == {"a"}
 
 
 def test_a_run_of_a_part_of_a_file_does_not_grow_with_it():

@@ -22,7 +22,7 @@ from tests.faults.frame import STATE, Plan, Verdict, report
 
 HERE = Path(__file__).parent
 ALL = (
-    *("kill", "crashpoints", "workers", "sharedfs", "simulate"),
+    *("kill", "crashpoints", "workers", "sharedfs", "nfs", "simulate"),
     *("contain", "reuse", "exhaust", "logs", "input", "corrupt", "mutants"),
 )
 CAMPAIGNS = tuple(name for name in ALL if (HERE / f"{name}.py").exists())

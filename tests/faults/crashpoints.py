@@ -26,10 +26,9 @@ HELD = ("CANCEL", "RIVAL", "ALL")  # at each call of the good task's shim
 DURABLE = ("tasks", "rounds", "requests", "ends")
 # What each piece of the full scale does: a kind, and which part of how many.
 PIECES = [
-    *(("KILL", part, 8) for part in range(8)),
-    *((kind, 0, 1) for kind in HELD),
     *(("nested", part, 5) for part in range(5)),
-    *((error, part, 8) for error in ERRORS for part in range(8)),
+    *((kind, 0, 1) for kind in HELD),
+    *((kind, part, 8) for part in range(8) for kind in ("KILL", *ERRORS)),
 ]
 NESTED = 40  # kills inside a recovery, in each piece for them
 # What did harm once, and what that was.

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tests.faults.checker import History, Key
+from tests.support.sweep import Effect
 
 LATE = 1.0  # seconds in which an attempt that comes back with its whole host must have stopped to write
 
@@ -126,13 +127,24 @@ class Judge:
         """What stands in the output of the task `name`."""
         ids = {name: task for task, name in self.told.names.items()}
         for attempt, at in late(lines):
-            back = [s.until for s in self._strikes_on((ids[name], attempt)) if (s.deed, s.what) == ("pause", "host")]
-            delays = [at - until for until in back if 0 <= at - until < LATE]
-            if delays:
-                self.late_writes += 1
-                self.most_late = max(self.most_late, *delays)
-            else:
+            if not self._is_excused((ids[name], attempt), at):
                 self.faults.append(f"{name}.{attempt} wrote to its output after a later attempt had begun to")
+
+    def on_effects(self, effects: Iterable[Effect]) -> Iterator[Effect]:
+        """What the tasks said, but for the last words of those that were lost, as they came back with their host."""
+        ids = {name: task for task, name in self.told.names.items()}
+        for effect in effects:
+            key = (ids[effect.name], effect.attempt)
+            is_late = effect.ended is not None and bool(self.seen[key].lost) and self._is_excused(key, effect.ended)
+            yield replace(effect, ended=None, code=None) if is_late else effect
+
+    def _is_excused(self, key: Key, at: float) -> bool:
+        """Whether it had come back with its whole host just before; then it is counted."""
+        back = [strike.until for strike in self._strikes_on(key) if (strike.deed, strike.what) == ("pause", "host")]
+        delays = [at - until for until in back if 0 <= at - until < LATE]
+        self.late_writes += bool(delays)
+        self.most_late = max([self.most_late, *delays])
+        return bool(delays)
 
     def _on_lost(self, key: Key, seen: Seen) -> None:
         name = f"{self.told.names.get(key[0], key[0])}.{key[1]}"

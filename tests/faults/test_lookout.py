@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from parallel_train.store import queue, records
 from tests.faults.checker import History
 from tests.faults.lookout import Judge, Lookout, Seen, Strike, late
+from tests.support.sweep import Effect
 from tests.support.wait import wait_until
 
 A1, A2 = ("A", 1), ("A", 2)
@@ -67,6 +69,14 @@ def test_silence_that_nobody_made_is_told_apart():
 def test_late_writes_are_excused_for_a_moment_after_the_whole_host_came_back():
     found = judge("expired", 2.5, SUSPENDED, lines=LATER)
     assert (found.faults, found.late_writes, round(found.most_late, 3)) == ([], 1, 0.001)
+
+
+def test_so_are_the_last_words_of_an_attempt_that_was_lost():
+    found = judge("expired", 2.5, SUSPENDED)
+    late, early = Effect("a", 1, 5, 4, "0", [], 10.0, 15.1, 0), Effect("a", 1, 5, 4, "0", [], 10.0, 14.9, 0)
+    other = Effect("a", 2, 5, 4, "0", [], 14.0, 15.1, 0)
+    assert list(found.on_effects([late, early, other])) == [replace(late, ended=None, code=None), early, other]
+    assert found.late_writes == 1
 
 
 @pytest.mark.parametrize(

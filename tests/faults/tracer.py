@@ -37,7 +37,8 @@ _CALLS = {
     439: ("faccessat2", "d"),
 }  # fmt: skip
 _PROCESS_CALLS = {56: "clone", 57: "fork", 58: "vfork", 59: "execve", 322: "execveat", 435: "clone3"}
-_RECEIVE = 45  # recvfrom: in a launcher, an order for a shim
+_SEND = 44  # sendto: in a scheduler, an order for a shim
+_HEAD = 4  # bytes, of its length
 _WHOSE = re.compile(r'"attempt": ([0-9]+),.*"log": "[^"]*/gpu[0-9]+_([^"_]+)_')
 _AT_FDCWD = (-100) & 0xFFFFFFFF
 _NEVER_THE_SAME = re.compile(
@@ -89,8 +90,8 @@ class Tracer:
         self.roles: dict[int, str] = {}
         self.parents: dict[int, int] = {}
         self.counts: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
-        self.reads_to: dict[int, int] = {}  # the address, by the pid of a launcher that receives
-        self.order = ""  # what was received since the last shim
+        self.watched = _watched(fault)
+        self.ordered: list[str] = []  # the roles of the shims to come
         self.early: set[int] = set()  # forked, and stopped before its parent told of it
         self.answers: dict[int, int] = {}  # which error to give at the end of a call
         self.is_leaving = False
@@ -152,15 +153,14 @@ class Tracer:
             self.roles.pop(pid, None)
             ptrace.go_on(pid, ptrace.DETACH, with_signal)
         else:
-            ptrace.go_on(pid, ptrace.SYSCALL, with_signal)
+            is_watched = self.roles[pid].startswith(self.watched) or pid in self.answers
+            ptrace.go_on(pid, ptrace.SYSCALL if is_watched else ptrace.CONTINUE, with_signal)
 
     def _on_fork(self, parent: int, pid: int) -> None:
         role = self.roles[parent]
         self.parents[pid] = parent
         if role == "launcher":
-            found = _WHOSE.search(self.order)
-            self.roles[pid] = f"shim-{found[2]}.{found[1]}" if found else "shim"
-            self.order = ""
+            self.roles[pid] = self.ordered.pop(0) if self.ordered else "shim"
         elif role.startswith("shim"):
             self.roles[pid] = role.replace("shim", "child")
         else:
@@ -186,10 +186,9 @@ class Tracer:
         if found is None:
             if pid in self.answers:
                 ptrace.answer(pid, self.answers.pop(pid))
-            elif pid in self.reads_to:
-                self.order += ptrace.text_at(pid, self.reads_to.pop(pid))
-        elif found.number == _RECEIVE and self.roles[pid] == "launcher":
-            self.reads_to[pid] = found.arguments[1]
+        elif found.number == _SEND and self.roles[pid] == "scheduler":
+            whose = _WHOSE.search(ptrace.text_at(pid, found.arguments[1] + _HEAD))
+            self.ordered += [f"shim-{whose[2]}.{whose[1]}"] if whose else []
         elif not self.is_leaving:
             call = self._call(pid, found)
             if call is not None:
@@ -274,6 +273,14 @@ class Tracer:
         with suppress(ChildProcessError):
             while True:
                 self._follow()
+
+
+def _watched(fault: Fault | None) -> tuple[str, ...]:
+    """How the roles begin whose calls must be seen: all where nothing is broken. The scheduler says whose a shim is."""
+    if fault is None:
+        return ("",)
+    role = fault.call.partition(":")[0]
+    return (role, "scheduler") if role.startswith(("shim", "child-")) else (role,)
 
 
 def start_time(pid: int) -> int:

@@ -284,7 +284,7 @@ def tell(fleet: Fleet, deeds: list[Deed], width: int) -> None:
 def judge(fleet: Fleet, codes: dict[str, int]) -> None:
     """Judge the story when it is over."""
     piece, root = fleet.piece, fleet.project.root
-    told, effects = history(root / QUEUE), fleet.project.effects()
+    told = history(root / QUEUE)
     for claim in told.claims.values():  # pids and start times may be the same on two hosts
         claim["owner"]["start"] = f"{claim['owner']['start']} of {claim['owner']['boot']}"
     fleet.lookout.look()
@@ -292,6 +292,7 @@ def judge(fleet: Fleet, codes: dict[str, int]) -> None:
     found.on_ends()
     for path in root.glob("output/*/written"):
         found.on_output(path.parent.name, path.read_text())
+    effects = list(found.on_effects(fleet.project.effects()))
     owners = [told.claims[key]["owner"] for key in found.struck]
     expected = Expected(codes, {(owner["pid"], owner["start"]) for owner in owners}, fleet.killed)
     piece.fault(*found.faults, *faults(told, effects, expected), *survivors(root))

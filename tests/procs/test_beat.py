@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -183,3 +185,29 @@ def beats_for(shim):
             if b"launcher.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
+
+
+STOPPED_BEFORE_ITS_COMMAND_BEGAN = """
+import os, signal
+from parallel_train.procs import beat, process, watch
+
+signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS)
+own, pid = os.getpid(), os.fork()
+if pid == 0:
+    process.die_with_parent(own)
+    os.setsid()
+    os.execvp("sleep", ["sleep", "600"])
+order = {"queue": "/nowhere", "task": "a", "attempt": 1, "lease": 3600.0, "beat": 600.0, "shared": False}
+shown = beat.Beat({**order, "heard": 0, "asked_round": 1}, beat.Beat.now())
+shown._state[:] = beat._STATE.pack(0.0, True, False)
+watched = watch.Watch(pid, {"grace": 1.0, "timeout": None, "log": "", "group": ""}, [], shown, say=print)
+watched.wait()
+print(watched.outcome()["stopped"])
+"""
+
+
+def test_what_was_taken_before_its_command_began_is_ended_without_a_beat_between():
+    """Its whole host may have been stopped just then."""
+    script = [sys.executable, "-c", STOPPED_BEFORE_ITS_COMMAND_BEGAN]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("takeover\n", "")

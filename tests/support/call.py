@@ -31,6 +31,8 @@ class Called:
 class Caller:
     """Calls `parallel-train` in `root`, with none of its variables set but those given."""
 
+    umask = 0o022  # the user's
+
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.monkeypatch, self.capsys = root, monkeypatch, capsys
         monkeypatch.chdir(root)
@@ -39,7 +41,7 @@ class Caller:
                 monkeypatch.delenv(name)
 
     def __call__(self, *argv: str, **variables: str) -> Called:
-        umask = os.umask(0o022)
+        umask = os.umask(self.umask)
         with self.monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["parallel-train", *argv])
             patch.setattr(app, "app", _program())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from parallel_train.commands.cli.doors import out, project
+from parallel_train.commands.cli.doors import out, trusted
 from parallel_train.commands.options import (
     DataRoot,
     Directory,
@@ -15,6 +15,7 @@ from parallel_train.commands.options import (
     Python,
     RunOptions,
     RunWords,
+    SharedGroup,
     Trainer,
     Words,
 )
@@ -22,7 +23,7 @@ from parallel_train.commands.options import (
 DEFAULT = RunOptions()
 
 
-def add(
+def add(  # noqa: PLR0913  one parameter per option of the command line
     words: RunWords = None,
     *,
     priority: Annotated[int, typer.Option(metavar="N", help="The higher, the sooner it starts.")] = 0,
@@ -33,6 +34,7 @@ def add(
     data_root: DataRoot = DEFAULT.data_root,
     output_base: OutputBase = DEFAULT.output_base,
     python: Python = None,
+    shared_group: SharedGroup = False,
     directory: Directory = None,
 ) -> None:
     """Put a command or a task file into the queue.
@@ -55,11 +57,14 @@ def add(
         output_base=output_base,
         trainer=trainer,
         python=python,
+        shared_group=shared_group,
     )
-    raise typer.Exit(command.add(options, project(directory), out(), priority=priority, env=env or ()))
+    raise typer.Exit(
+        command.add(options, trusted(directory, shared_group=shared_group), out(), priority=priority, env=env or ())
+    )
 
 
-def cancel(tasks: Words = None, *, directory: Directory = None) -> None:
+def cancel(tasks: Words = None, *, shared_group: SharedGroup = False, directory: Directory = None) -> None:
     """Stop tasks, and start them no more.
 
     What runs of them is stopped with all that it started (INT, TERM, KILL, 10 s apart); what waits is not started.
@@ -71,13 +76,14 @@ def cancel(tasks: Words = None, *, directory: Directory = None) -> None:
     """
     from parallel_train.commands import ask as command
 
-    raise typer.Exit(command.cancel(project(directory), tasks or (), out()))
+    raise typer.Exit(command.cancel(trusted(directory, shared_group=shared_group), tasks or (), out()))
 
 
 def retry(
     tasks: Words = None,
     *,
     failed: Annotated[bool, typer.Option("--failed", help="All that failed.")] = False,
+    shared_group: SharedGroup = False,
     directory: Directory = None,
 ) -> None:
     """Run tasks again that have ended.
@@ -91,10 +97,10 @@ def retry(
     """
     from parallel_train.commands import ask as command
 
-    raise typer.Exit(command.retry(project(directory), tasks or (), out(), failed=failed))
+    raise typer.Exit(command.retry(trusted(directory, shared_group=shared_group), tasks or (), out(), failed=failed))
 
 
-def pause(tasks: Words = None, *, directory: Directory = None) -> None:
+def pause(tasks: Words = None, *, shared_group: SharedGroup = False, directory: Directory = None) -> None:
     """Start nothing new, or hold some tasks.
 
     Without a task the whole queue is paused, on every worker and across restarts. What runs goes on.
@@ -105,10 +111,10 @@ def pause(tasks: Words = None, *, directory: Directory = None) -> None:
     """
     from parallel_train.commands import ask as command
 
-    raise typer.Exit(command.pause(project(directory), tasks or (), out()))
+    raise typer.Exit(command.pause(trusted(directory, shared_group=shared_group), tasks or (), out()))
 
 
-def resume(tasks: Words = None, *, directory: Directory = None) -> None:
+def resume(tasks: Words = None, *, shared_group: SharedGroup = False, directory: Directory = None) -> None:
     """Go on after a pause.
 
     Without a task the queue goes on; tasks that were paused by name are resumed by name.
@@ -119,12 +125,13 @@ def resume(tasks: Words = None, *, directory: Directory = None) -> None:
     """
     from parallel_train.commands import ask as command
 
-    raise typer.Exit(command.resume(project(directory), tasks or (), out()))
+    raise typer.Exit(command.resume(trusted(directory, shared_group=shared_group), tasks or (), out()))
 
 
 def priority(
     words: Annotated[list[str] | None, typer.Argument(metavar="TASK... N", hidden=True, show_default=False)] = None,
     *,
+    shared_group: SharedGroup = False,
     directory: Directory = None,
 ) -> None:
     """Start tasks sooner or later than others.
@@ -138,4 +145,4 @@ def priority(
     """
     from parallel_train.commands import ask as command
 
-    raise typer.Exit(command.priority(project(directory), words or (), out()))
+    raise typer.Exit(command.priority(trusted(directory, shared_group=shared_group), words or (), out()))

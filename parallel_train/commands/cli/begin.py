@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from parallel_train.commands.cli.doors import out, project
+from parallel_train.commands.cli.doors import out, project, trusted
 from parallel_train.commands.options import (
     AtOnce,
     CheckInterval,
@@ -23,6 +23,7 @@ from parallel_train.commands.options import (
     OutputBase,
     Python,
     RunOptions,
+    SharedGroup,
 )
 
 DEFAULT = RunOptions()
@@ -66,6 +67,7 @@ def config(  # noqa: PLR0913  one parameter per setting: this list says what a s
     log_dir: LogDir = DEFAULT.log_dir,
     check_interval: CheckInterval = DEFAULT.check_interval,
     lease: Lease = DEFAULT.lease,
+    shared_group: SharedGroup = False,
     python: Python = None,
     as_json: Json = False,
     directory: Directory = None,
@@ -93,6 +95,7 @@ def config(  # noqa: PLR0913  one parameter per setting: this list says what a s
         log_dir=log_dir,
         check_interval=check_interval,
         lease=lease,
+        shared_group=shared_group,
         python=python,
     )
     raise typer.Exit(command.config(ctx, options, project(directory), as_json=as_json, out=out()))
@@ -102,6 +105,7 @@ def gc(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
     as_json: Json = False,
+    shared_group: SharedGroup = False,
     directory: Directory = None,
 ) -> None:
     """What only takes room, largest first; --yes removes it.
@@ -115,7 +119,8 @@ def gc(
     """
     from parallel_train.commands import gc as command
 
-    raise typer.Exit(command.gc(project(directory), yes=yes, as_json=as_json, out=out()))
+    folder = trusted(directory, shared_group=shared_group) if yes else project(directory)
+    raise typer.Exit(command.gc(folder, yes=yes, as_json=as_json, out=out()))
 
 
 def doctor(

@@ -16,6 +16,15 @@ def project(directory: Path | None) -> Path:
     return project_folder(directory)
 
 
+def trusted(directory: Path | None, *, shared_group: bool) -> Path:
+    """The same, for whoever writes into its queue. Raises UsageError where others have a say there."""
+    from parallel_train.store import queue, trust
+
+    found = project(directory)
+    trust.check(found / queue.NAME, shared=shared_group)
+    return found
+
+
 def out() -> TextIO:
     """Standard output, which spells out what its encoding has no character for."""
     if isinstance(sys.stdout, TextIOWrapper):

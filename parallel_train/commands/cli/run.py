@@ -31,6 +31,7 @@ from parallel_train.commands.options import (
     Python,
     RunOptions,
     RunWords,
+    SharedGroup,
     SkipExisting,
     Trainer,
 )
@@ -64,6 +65,7 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
     log_dir: LogDir = DEFAULT.log_dir,
     check_interval: CheckInterval = DEFAULT.check_interval,
     lease: Lease = DEFAULT.lease,
+    shared_group: SharedGroup = False,
     python: Python = None,
     directory: Directory = None,
 ) -> None:
@@ -108,6 +110,7 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
         log_dir=log_dir,
         check_interval=check_interval,
         lease=lease,
+        shared_group=shared_group,
         python=python,
         directory=directory,
     )
@@ -124,6 +127,7 @@ def worker(  # noqa: PLR0913  one parameter per option of the command line
     log_dir: LogDir = DEFAULT.log_dir,
     check_interval: CheckInterval = DEFAULT.check_interval,
     lease: Lease = DEFAULT.lease,
+    shared_group: SharedGroup = False,
     python: Python = None,
     directory: Directory = None,
 ) -> None:
@@ -150,6 +154,7 @@ def worker(  # noqa: PLR0913  one parameter per option of the command line
         log_dir=log_dir,
         check_interval=check_interval,
         lease=lease,
+        shared_group=shared_group,
         python=python,
         directory=directory,
     )
