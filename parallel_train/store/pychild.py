@@ -76,8 +76,8 @@ def entry(item: Any, index: int) -> dict[str, Any]:
         return {"config": vars(item)}
     if isinstance(item, dict):
         return {"template": item}
-    kind = type(item).__name__
-    raise Refused("task %d of the list is of the type %s: it must be a TaskConfig or a dict" % (index + 1, kind))
+    kind = "None" if item is None else "of the type " + type(item).__name__
+    raise Refused("task %d of the list is %s: it must be a TaskConfig or a dict" % (index + 1, kind))
 
 
 def main() -> None:

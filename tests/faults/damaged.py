@@ -42,6 +42,7 @@ LIVES = (  # what was done in the queue, with the exit code
     (("pause",), 0),
     (("resume",), 0),
 )
+LIVING = "another"  # a worker, which is this process
 SEALED = ("tasks", "rounds", "claims", "ends", "requests", "workers")
 LOOKS = (
     *(("status", "--all"), ("status", "--all", "--json"), ("-n",), ("-n", "--json"), ("explain", "a", "b", "c", "e")),
@@ -164,10 +165,10 @@ class Queue:
         for argv, code in LIVES:
             found = probe.ask(self.root, Call(argv, self.variables))
             assert found.code == code, (argv, found)
-        owner = wire.owner_data(this_owner("another"))  # this process lives, and what it says is shown
+        owner = wire.owner_data(this_owner(LIVING))  # this process lives, and what it says is shown
         about = {"owner": owner, "lease": 300.0, "tasks": "1-5", "words": ["-k"], "at": "2026-01-02T03:04:05Z"}
         about["slots"] = [asdict(Device("gpu", "0", "0", "fake-0"))]
-        records.publish(str(self.root / QUEUE / "workers" / "another"), [about], durable=False)
+        records.publish(str(self.root / QUEUE / "workers" / LIVING), [about], durable=False)
         told = json.loads(probe.ask(self.root, Call(("status", "--all", "--json"), self.variables)).out)
         self._beside = tuple(task["id"] for task in told["tasks"] if task["name"] not in "abcde")  # of no task file
 

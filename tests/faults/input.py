@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tests.faults import garble, probe
-from tests.faults.damaged import Queue
+from tests.faults.damaged import LIVING, Queue
 from tests.faults.frame import ROOT, Piece, Plan, Verdict
 from tests.faults.probe import Answer, Call
 from tests.support import corpus
@@ -87,7 +87,9 @@ class Yard:
 
     def _fresh(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
-        shutil.copytree(self.queue.root, self.root, symlinks=True)
+        shutil.copytree(
+            self.queue.root, self.root, symlinks=True, ignore=shutil.ignore_patterns(LIVING)
+        )  # attach waits
 
     @cached_property
     def examples(self) -> list[bytes]:
