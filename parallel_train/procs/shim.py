@@ -13,7 +13,7 @@ import stat
 import time
 from typing import Any, Callable, Dict
 
-from parallel_train.procs import aside, child, fence, locks, outputs, process, watch
+from parallel_train.procs import aside, child, fence, locks, logs, outputs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.store import records
 
@@ -99,7 +99,7 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         raise RefusedError("behind", f"attempt {attempt - 1} has not ended")
     if records.exists(_path(order, "claims", task, attempt)) or records.exists(_path(order, "ends", task, attempt)):
         raise RefusedError("behind", f"attempt {attempt} is somebody else's")
-    log_path, log, err_path, err = _open_logs(order)
+    log_path, log, err_path, err = logs.open_new(order)
     claim = {
         "task": task,
         "attempt": attempt,
@@ -123,43 +123,11 @@ def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
         has_won = records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))
     finally:
         if not has_won:
-            _take_back(os.path.join(order["project"], log_path), log)
-            _take_back(os.path.join(order["project"], err_path), err)
+            logs.take_back(order, log_path, log)
+            logs.take_back(order, err_path, err)
     if not has_won:
         raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
     return claim, log, err
-
-
-def _open_logs(order: Order) -> tuple[str, int, str, int]:
-    """Two new files, never shared with another attempt."""
-    os.makedirs(os.path.dirname(os.path.join(order["project"], order["log"])), exist_ok=True)
-    for number in range(1, 1000):
-        stem = order["log"] if number == 1 else "{}_{}".format(order["log"], number)
-        log_path, err_path = stem + ".log", stem + ".err"
-        try:
-            log = _new_file(order, log_path)
-        except FileExistsError:
-            continue
-        try:
-            return log_path, log, err_path, _new_file(order, err_path)
-        except FileExistsError:
-            _take_back(os.path.join(order["project"], log_path), log)
-            os.close(log)
-    raise RefusedError("trouble", "no free name for a log like {}".format(order["log"]))
-
-
-def _new_file(order: Order, path: str) -> int:
-    """Whatever has the name already, a link or a pipe too, keeps it."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(os.path.join(order["project"], path), flags, 0o600)
-    records.belong(descriptor, order["queue"])
-    return descriptor
-
-
-def _take_back(path: str, descriptor: int) -> None:
-    """Remove an empty log of ours, but nothing that was put into its place."""
-    if os.path.samestat(os.lstat(path), os.fstat(descriptor)):
-        os.unlink(path)
 
 
 # ---- with the claim ----

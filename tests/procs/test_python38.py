@@ -29,6 +29,7 @@ PROMISED = [
             "process",
             "fence",
             "locks",
+            "logs",
             "aside",
             "outputs",
             "child",

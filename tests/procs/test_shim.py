@@ -17,7 +17,7 @@ import pytest
 from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
 from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen
-from parallel_train.procs import launcher, locks, process, shim, watch
+from parallel_train.procs import launcher, locks, logs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.procs.runner import stop
 from parallel_train.store import queue, requests
@@ -120,13 +120,13 @@ def test_two_attempts_never_share_a_log(made):
 def test_a_log_name_that_is_taken_gets_a_number(tmp_path):
     names = []
     for _ in range(3):
-        log, out, err, errors = shim._open_logs({"project": str(tmp_path), "queue": str(tmp_path), "log": "x"})
+        log, out, err, errors = logs.open_new({"project": str(tmp_path), "queue": str(tmp_path), "log": "x"})
         names.append((log, err))
         os.close(out)
         os.close(errors)
     assert names == [("x.log", "x.err"), ("x_2.log", "x_2.err"), ("x_3.log", "x_3.err")]
     (tmp_path / "x_4.err").symlink_to("somewhere")
-    log, out, _, errors = shim._open_logs({"project": str(tmp_path), "queue": str(tmp_path), "log": "x"})
+    log, out, _, errors = logs.open_new({"project": str(tmp_path), "queue": str(tmp_path), "log": "x"})
     assert log == "x_5.log"
     assert not (tmp_path / "x_4.log").exists()
     assert not (tmp_path / "somewhere").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parallel_train.core.facts import Owner
-from parallel_train.procs import locks, shim
+from parallel_train.procs import locks, logs
 from parallel_train.procs.beat import Beat
 from parallel_train.report.outlet import Outlet
 from parallel_train.store import queue, records
@@ -78,7 +78,7 @@ def set_aside(folder: Path) -> None:
 
 def log(folder: Path) -> None:
     order = {"project": str(folder.parent), "queue": str(folder), "log": "logs/x"}
-    path, out, _, err = shim._open_logs(order)
+    path, out, _, err = logs.open_new(order)
     assert path == "logs/x_2.log"
     os.close(out)
     os.close(err)
@@ -153,5 +153,5 @@ def test_a_log_that_was_replaced_is_not_taken_back(tmp_path: Path):
     with path.open("x") as ours:
         path.unlink()
         path.write_text("another's")
-        shim._take_back(str(path), ours.fileno())
+        logs.take_back({"project": str(tmp_path)}, "x.log", ours.fileno())
         assert path.read_text() == "another's"
