@@ -280,6 +280,14 @@ def test_a_dead_owner_is_ended_as_lost(why):
     assert launches(s) == {"a": ("gpu-0",)}
 
 
+def test_what_is_asked_for_again_does_not_start_in_its_old_round():
+    s = situation(A, wishes=Wishes(asked=(("a", 2),)))
+    (opening,) = decide(s, 0.0)
+    assert isinstance(opening, OpenRound)
+    apply(s, RoundOpened(opening.round, ours=True))
+    assert [(d.task.id, d.round) for d in decide(s, 0.0)] == [("a", 2)]
+
+
 def test_nobody_leaves_before_all_is_done_that_he_should_do():
     s = situation(A, B, events=[*ran(B), *running(A, owner=STRANGER), Vanished("a", 1)])
     begin(s, Wishes(WORKER, frozenset({"b"})))

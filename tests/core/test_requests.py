@@ -299,6 +299,14 @@ def test_a_canary_that_fails_holds_the_rest_back_and_the_run_ends():
     assert decide(s, 0.0) == [Leave(1)]
 
 
+def test_a_canary_that_had_succeeded_before_this_run_lets_the_rest_go():
+    """Also where it is looked at after them, since it needs something."""
+    first, rest = replace(KIND[0], needs=("a",)), KIND[1]
+    s = situation(A, first, rest, events=[*ran(A), *ran(first)])
+    begin(s, replace(s.wishes, canaries={("f", 1): "one"}))
+    assert launched(s) == ["two"]
+
+
 def test_a_canary_that_runs_elsewhere_is_waited_for():
     theirs = claimed(KIND[0], owner=replace(claim(A).owner, worker="other"), slots=())
     s = canary_run(theirs, Watched("one", 1), *ran(ELSE))

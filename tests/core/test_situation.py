@@ -369,10 +369,19 @@ def test_an_edited_file_adds_withdraws_and_goes_on():
     assert s.open == {"c"}
 
 
+def test_a_need_that_was_taken_out_of_the_file_is_read_by_nobody():
+    need, dep = task("need", number=1, output="x"), task("dep", number=2, needs="need")
+    s = after(*ran(need, output="there"), Submitted("f", (need, dep)), tasks=(need, dep))
+    apply(s, Submitted("f", (need, replace(dep, needs=()))))
+    for event in (claimed(dep, needs={}), RoundOpened(round_(need))):
+        apply(s, event)
+    assert s.lines["need"].state == Ready()
+
+
 def test_what_joined_is_withdrawn_with_its_file_too():
-    s = after(Submitted("f", (A, B)))
+    s = after(Submitted("f", (A, B, task("c"))))
     begin(s, Wishes(WORKER, frozenset({"a"})))
-    apply(s, Joined(frozenset({"b"})))
+    apply(s, Joined(frozenset({"b", "nobody"})))
     assert s.open == {"a", "b"}
     apply(s, Submitted("f", (A,)))
     assert s.open == {"a"}

@@ -85,6 +85,20 @@ def test_a_secret_is_known_by_its_name(name, expected):
     assert is_secret(name) == expected
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("nfs4", True), ("lustre", True), ("ext4", False), ("", False)])
-def test_a_network_disk_is_known_by_its_kind(kind, expected):
-    assert Disk("/d", "/", kind, 1, None, True).is_network == expected
+@pytest.mark.parametrize(
+    ("kind", "is_network", "is_for_one_host"),
+    [
+        ("ext4", False, False),
+        ("", False, False),
+        ("nfs4", True, False),
+        ("lustre", True, False),
+        ("fuse.juicefs", True, False),
+        ("fuse.sshfs", False, True),
+        ("fuse", False, True),
+        ("fuseblk", False, False),
+        ("cifs", False, True),
+    ],
+)
+def test_a_disk_is_known_by_its_kind(kind, is_network, is_for_one_host):
+    disk = Disk("/d", "/", kind, 1, None, True)
+    assert (disk.is_network, disk.is_for_one_host) == (is_network, is_for_one_host)
