@@ -121,7 +121,7 @@ class Beat:
         here = process.this_machine()
         try:
             owner = records.read_one(os.path.join(self._workers, worker))["owner"]
-            if owner["machine"] != here["machine"]:
+            if (owner["machine"], owner["host"]) != (here["machine"], here["host"]):
                 return True
             return bool(owner["boot"] == here["boot"] and owner["pidns"] != here["pidns"])
         except FileNotFoundError:

@@ -143,6 +143,7 @@ def test_a_beating_child_that_is_killed_is_replaced(tmp_path):
 
 STRANGERS = {
     "other machine": {"machine": "another"},
+    "copied machine": {"host": "another", "boot": "another"},
     "container": {"pidns": "another"},
     "newer version": None,
 }
