@@ -94,9 +94,8 @@ class _Side:
 
     def run(self) -> Sharing:
         try:
-            for name in ("race", "made", "names", "anew"):
-                with suppress(FileExistsError):
-                    os.mkdir(self._path(name))
+            for name in ("race", "made", "names/in", "anew/in"):  # in one whose own folder does not change
+                os.makedirs(self._path(name), exist_ok=True)
             self.talk.together("begin")
             for step in (self._links, self._exclusive, self._renames, self._delays, self._rest):
                 step()
@@ -179,8 +178,8 @@ class _Side:
         """What a writes, and how long b takes to see it, beyond the hop to b by which b hears that it is there."""
         hop = self._hop()
         self.found["by_listing"] = hop
-        self.found["by_name"] = self._seen("name", "names", os.path.lexists)
-        self.found["by_anew"] = self._seen("anew", "anew", records.exists)
+        self.found["by_name"] = self._seen("name", "names/in", os.path.lexists)
+        self.found["by_anew"] = self._seen("anew", "anew/in", records.exists)
         counters: dict[str, int] = {}
 
         def has_moved(path: str) -> bool:
