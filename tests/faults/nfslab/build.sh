@@ -20,6 +20,6 @@ find "$root" \( -name tests -o -name '*.pyi' \) -prune -exec rm -rf {} +
   [ ! -e "$library" ] || { mkdir -p "$root$(dirname "$library")"; cp -L "$library" "$root$library"; }
 done
 mkdir -p "$root/lib64"; cp -L /lib64/ld-linux-x86-64.so.2 "$root/lib64/" 2>/dev/null || true
-"/usr/bin/$python" -m compileall -q "$root/opt" "$root/usr/lib/$python" >/dev/null 2>&1 || true
+"/usr/bin/$python" -m compileall -q --invalidation-mode unchecked-hash "$root/opt" "$root/usr/lib/$python" >/dev/null 2>&1 || true
 (cd "$root" && find . | cpio -o -H newc 2>/dev/null | gzip -1) > "$out/initrd.gz"
 rm -rf "$root"

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 
+# ruff: noqa: PTH103, PTH104, PTH123, PTH208, SIM115, PLW1510  run alone, by the bare Python of a machine of the lab
+
 ME = int(sys.argv[1])
 PLAN = json.load(open("/mnt/plan.json"))
 PROJECT = "/mnt/project"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": "/opt", "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "/opt", "HOME": "/tmp", "LANG": "C.UTF-8"}
 PROGRAM = ["python3", "-m", "parallel_train"]
 
 
@@ -39,35 +41,39 @@ def tries_the_disk():
     say("doctor", code=told.returncode, out=told.stdout, err=told.stderr[-2000:])
 
 
+def begun():
+    return len(os.listdir(f"{PROJECT}/effects"))
+
+
 def works():
-    """Restarts its scheduler each time that it has killed it; the second machine ends as by a power cut."""
+    """Kills its scheduler each time that some more tasks have begun; the second machine ends as by a power cut."""
     meet("work")
     chance = random.Random(f"{PLAN['seed']} {ME}")
     began, kills, code = time.monotonic(), 0, None
     options = ["--gpus", "cpu:2", "--lease", str(PLAN["lease"]), "--check-interval", "30"]
-    while True:
+    while code != 0 and time.monotonic() - began < PLAN["limit"]:
         with open(f"/mnt/said/lines.{ME}", "a") as lines:
             running = subprocess.Popen(
                 [*PROGRAM, "run", *options], env=ENVIRONMENT, stdout=lines, stderr=lines, cwd=PROJECT
             )
-        until = time.monotonic() + chance.uniform(15, 40)
-        while running.poll() is None and (kills >= PLAN["kills"] or time.monotonic() < until):
-            if ME == 2 and time.monotonic() - began > PLAN["power"]:
-                say("worked", kills=kills, seconds=time.monotonic() - began)
-                os.sync()
-                with open("/proc/sysrq-trigger", "w") as power:
-                    power.write("o")
-                time.sleep(60)
+        enough = begun() + chance.randint(1, 2 * PLAN["between"])
+        while running.poll() is None:
             time.sleep(0.2)
-        if running.poll() is None:
-            running.send_signal(signal.SIGKILL)
-            running.wait()
-            kills += 1
-            continue
-        code = running.returncode
-        if code == 0 or time.monotonic() - began > PLAN["limit"]:
-            break
+            if ME == 2 and begun() > PLAN["power"]:
+                cut_the_power(kills)
+            if begun() >= enough and kills < PLAN["kills"]:
+                running.send_signal(signal.SIGKILL)
+                kills += 1
+        code = running.wait()
     say("worked", kills=kills, code=code, seconds=time.monotonic() - began)
+
+
+def cut_the_power(kills):
+    say("worked", kills=kills)
+    os.sync()
+    with open("/proc/sysrq-trigger", "w") as power:
+        power.write("o")
+    time.sleep(60)
 
 
 os.makedirs("/mnt/said", exist_ok=True)

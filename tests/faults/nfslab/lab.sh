@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # lab.sh OUT up|down|machines: an NFS server in a network namespace of its own, and two machines that mount OUT/shared
-cd "$1"; net=faults-nfs; here=$(dirname "$(realpath "$0")")
+cd "$1"; net=faults-nfs
 case $2 in
 up)
   set -e
