@@ -252,9 +252,18 @@ product.stand_in(
         kill_carriers=_nothing,
         start_time=lambda pid: pid,
         boot_id=lambda: BOOTS.format(STAGE.actor.host.name, STAGE.actor.host.boot),
+        this_machine=lambda: STAGE.machine.owner(STAGE.actor, ""),
         this_process=lambda worker: STAGE.machine.owner(STAGE.actor, worker),
+        carriers=lambda _: [],
+        described=str,
         descendants=lambda pid: STAGE.machine.descendants(pid),
     ),
+)
+
+
+product.stand_in(
+    "procs.fence",
+    SimpleNamespace(path=lambda _: "", kill=_nothing, end=_nothing, sweep=lambda *_: True, members=lambda _: []),
 )
 
 

@@ -151,6 +151,7 @@ OS: Any = _Standing(
 TIME: Any = _Standing(
     time,
     monotonic=_now,
+    clock_gettime=lambda _: _now(),
     time=lambda: STAGE.world.now + STAGE.actor.host.skew,
     sleep=lambda seconds: STAGE.world.sleep(seconds),
 )
