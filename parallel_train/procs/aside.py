@@ -21,7 +21,7 @@ def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
     """
     for base in _bases(queue, output):
         final = os.path.join(base, name)
-        if os.path.lexists(final):
+        if records.exists(final):
             return final
         for part in _parts(base, name):
             if os.listdir(part):
@@ -46,7 +46,7 @@ def place_of(queue: str, name: str, output: str) -> str:
 
 def _move(output: str, part: str) -> bool:
     """Move `output`, if it is there, into `part`; False where that is on another disk or mount."""
-    if not os.path.lexists(output):
+    if not records.exists(output):
         return True
     try:
         os.rename(output, os.path.join(part, os.path.basename(output)))

@@ -165,22 +165,9 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
     end.update(
         seconds=time.monotonic() - began,
         ended=_now(),
-        output=_output_state(order),
+        output=outputs.state_in_the_end(order),
     )
     return end
-
-
-def _output_state(order: Order) -> str:
-    """A disk that does not say is asked again for a lease: by then whoever can see it has taken over."""
-    delay, until = 0.1, time.monotonic() + order["lease"]
-    while True:
-        try:
-            return outputs.state(order["output"], order["done_when"])
-        except OSError:
-            if time.monotonic() > until:
-                return "missing"
-            time.sleep(delay)
-            delay = min(2 * delay, 5.0)
 
 
 def _wait_for_former_owner(order: Order, beat: Beat) -> str:

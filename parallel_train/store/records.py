@@ -215,7 +215,8 @@ def _inode(path: str) -> int | None:
     where a look at the name alone may be answered from its cache, half a minute late.
     """
     try:
-        os.close(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        with contextlib.suppress(PermissionError):
+            os.close(os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         return os.lstat(path).st_ino
     except FileNotFoundError:
         return None
@@ -231,5 +232,5 @@ def sync_folder(folder: str) -> None:
 
 
 def exists(path: str) -> bool:
-    """Whether a record has this name."""
+    """Whether a record, or whatever else, has this name. Raises OSError where that can't be seen."""
     return _inode(path) is not None

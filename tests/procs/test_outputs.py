@@ -47,3 +47,16 @@ def test_a_disk_that_does_not_say_has_no_say(output, monkeypatch, asked, failure
     monkeypatch.setattr(os, asked, fails)
     with pytest.raises(OSError, match=os.strerror(failure)):
         outputs.state(str(output), None)
+
+
+@pytest.mark.parametrize(("lease", "told"), [(60.0, "there"), (-1.0, "missing")])
+def test_an_attempt_asks_such_a_disk_again_for_a_lease(output, monkeypatch, lease, told):
+    lstat, failures = os.lstat, [errno.EIO, errno.ESTALE]
+
+    def fails_twice(path):
+        if failures:
+            raise OSError(failures.pop(), "no")
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", fails_twice)
+    assert outputs.state_in_the_end({"output": str(output), "done_when": None, "lease": lease}) == told
