@@ -34,11 +34,11 @@ def _findings(disk: Disk, found: Sharing) -> Iterator[Finding]:
     if found.trouble:
         yield Finding("wrong", "answer", found.trouble, "see whether the disk works at all, and try again")
     if not found.races:
-        return
+        return  # it broke off before
     yield _hosts(disk, found)
     yield _links(found)
     if found.both_created:
-        text = f"of {found.races // 3} files {found.both_created} were made by both (O_EXCL)"
+        text = f"{found.both_created} files were made by both (O_EXCL)"
         yield Finding("wrong", "files", text, _ELSEWHERE)
     if found.rename:
         yield Finding("wrong", "renames", found.rename, _ELSEWHERE)
