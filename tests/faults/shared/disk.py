@@ -178,9 +178,10 @@ class Client:
         return self._status(self._find(path))
 
     def _status(self, node: Node) -> SimpleNamespace:
-        kind = stat.S_IFREG if node.entries is None else stat.S_IFDIR
+        mode = stat.S_IFREG | 0o600 if node.entries is None else stat.S_IFDIR | 0o700
         size = len(self._dirty.get(node.number, node.data))
-        return SimpleNamespace(st_ino=node.number, st_mode=kind | 0o600, st_size=size, st_mtime=self.world.now)
+        own = {"st_uid": os.geteuid(), "st_gid": os.getegid(), "st_nlink": 1, "st_dev": 1}
+        return SimpleNamespace(st_ino=node.number, st_mode=mode, st_size=size, st_mtime=self.world.now, **own)
 
     def getsize(self, path: str) -> int:
         return int(self.lstat(path).st_size)

@@ -233,9 +233,16 @@ def _nothing(*_: Any) -> None:
     return None
 
 
+class _Quiet(SimpleNamespace):
+    """What is not said here does nothing in the simulated machine."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return _nothing
+
+
 product.stand_in(
     "procs.locks",
-    SimpleNamespace(
+    _Quiet(
         take=_take,
         holder=lambda _: {},
         sign=_nothing,
@@ -246,7 +253,7 @@ product.stand_in(
 )
 product.stand_in(
     "procs.process",
-    SimpleNamespace(
+    _Quiet(
         become_subreaper=_nothing,
         die_with_parent=_nothing,
         kill_carriers=_nothing,
@@ -263,7 +270,7 @@ product.stand_in(
 
 product.stand_in(
     "procs.fence",
-    SimpleNamespace(path=lambda _: "", kill=_nothing, end=_nothing, sweep=lambda *_: True, members=lambda _: []),
+    _Quiet(path=lambda _: "", sweep=lambda *_: True, sweep_holder=lambda *_: "", members=lambda _: []),
 )
 
 

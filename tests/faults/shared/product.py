@@ -27,6 +27,9 @@ OURS = {
 }
 
 
+LEAST = 0.0001  # seconds that anything takes: without that, who looks again at once would look for ever
+
+
 class Stage:
     """Where the play is: the world of this story, and what its hosts have."""
 
@@ -105,7 +108,7 @@ def _now() -> float:
 
 
 def _sigtimedwait(wanted: set[int], timeout: float) -> Any:
-    actor, until = STAGE.actor, STAGE.world.now + timeout
+    actor, until = STAGE.actor, STAGE.world.now + max(timeout, LEAST)
     while not actor.pending & wanted:
         if STAGE.world.now >= until:
             return None
@@ -153,7 +156,7 @@ TIME: Any = _Standing(
     monotonic=_now,
     clock_gettime=lambda _: _now(),
     time=lambda: STAGE.world.now + STAGE.actor.host.skew,
-    sleep=lambda seconds: STAGE.world.sleep(seconds),
+    sleep=lambda seconds: STAGE.world.sleep(max(seconds, LEAST)),
 )
 SIGNAL: Any = _Standing(
     signal,

@@ -157,7 +157,7 @@ class Runner:
 
     def wait(self, seconds: float | None) -> list[Event]:
         if not self.events:
-            self.machine.world.sleep(seconds or 0.0)
+            self.machine.world.sleep(max(seconds or 0.0, product.LEAST))
         events, self.events = self.events, []
         return [self._real(event) for event in events]
 
