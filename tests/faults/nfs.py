@@ -116,6 +116,10 @@ def judge(piece: Piece, shared: Path, tasks: list[str]) -> None:
             piece.fault(f"machine {number} did not try the disk: see vm{number}.log")
         elif told["code"] != 0:
             piece.fault(f"machine {number} finds the disk unfit: {told['out'] or told['err']}")
+        else:
+            found = {check["about"]: check["text"] for check in json.loads(told["out"])["checks"]}
+            print(f"  machine {number}: {found['hosts']}; {found['links']}; {found['delay']}")
+            piece.count(met=int("together" in found["hosts"]))
     history = checker.history(shared / "project" / checker.QUEUE)
     expected = checker.Expected(codes=dict.fromkeys(tasks, 0))
     piece.fault(*(f"the record {path} is damaged" for path in history.unreadable))
