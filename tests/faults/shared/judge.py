@@ -10,6 +10,7 @@ from typing import Any
 from tests.faults.shared.actors import World
 from tests.faults.shared.disk import Node, Server
 
+DECIDING = 60.0  # seconds from what a cache shows of a silence to the end that says so, on a disk that hangs
 MOMENT = 1.0  # seconds: a host that stood still goes on as a whole, its shims and tasks at the same time
 QUEUE = "/project/.parallel-train"
 
@@ -25,7 +26,7 @@ class Judge:
         self.shown: dict[
             str, float
         ] = {}  # when an owner last showed that it lives: its claim or its beat on the server
-        self.halted_overlap = 0.0
+        self.came_back: dict[str, float] = {}  # when one beat again that had been silent for long
         server.on_link = self.linked
         server.on_write = self.written
 
@@ -67,13 +68,15 @@ class Judge:
         if kind == "ends" and self.end(name).get("outcome") == {"lost": "expired"}:
             self.counts["takeovers"] += 1
             silence = self.world.now - self.shown.get(name, 0.0)
-            if silence < self.lease:
+            if silence < self.lease and self.world.now - self.came_back.get(name, -DECIDING) >= DECIDING:
                 self.fault(f"{name} was taken over after {silence:.0f} s of silence")
 
     def written(self, node: Node) -> None:
         beats = self.server.find(f"{QUEUE}/beats")
         for name, found in ((beats.entries if beats else None) or {}).items():
             if found is node:
+                if self.world.now - self.shown.get(name, self.world.now) > self.lease - DECIDING:
+                    self.came_back[name] = self.world.now
                 self.shown[name] = self.world.now
 
     def end(self, name: str) -> dict[str, Any]:
