@@ -18,6 +18,7 @@ from parallel_train.core.events import (
     Refused,
     Requested,
     RoundOpened,
+    Silent,
     SlotPutAside,
     Submitted,
     Told,
@@ -81,6 +82,8 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
             s.told[task, attempt] = level
         case Vanished(task, attempt, why):
             s.vanished[task, attempt] = why
+        case Silent(task, attempt, is_back=True):
+            s.vanished.pop((task, attempt), None)
         case Looked():
             s.is_behind = False
         case Interrupted(level, code, _):

@@ -23,6 +23,7 @@ from parallel_train.core.events import (
     Reclaim,
     Refused,
     RoundOpened,
+    Silent,
     Stop,
     Told,
     Vanished,
@@ -286,6 +287,12 @@ def test_what_is_asked_for_again_does_not_start_in_its_old_round():
     assert isinstance(opening, OpenRound)
     apply(s, RoundOpened(opening.round, ours=True))
     assert [(d.task.id, d.round) for d in decide(s, 0.0)] == [("a", 2)]
+
+
+def test_an_owner_that_is_heard_again_is_not_ended():
+    silent = [claimed(A, owner=STRANGER), Watched("a", 1), Vanished("a", 1, "expired"), Silent("a", 1)]
+    assert [type(d) for d in decide(situation(A, events=silent), 0.0)] == [Reclaim]
+    assert decide(situation(A, events=[*silent, Silent("a", 1, is_back=True)]), 0.0) == []
 
 
 def test_nobody_leaves_before_all_is_done_that_he_should_do():

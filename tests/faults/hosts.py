@@ -117,7 +117,7 @@ class StandingHost(Host):
         assert self.outer is not None
         self.outer.wait()
         if self.scheduler is not None:
-            self.nudge()
+            self.scheduler.kill()  # it may stand still, with what it had started
             self.scheduler.wait()
         wait_until(lambda: not self.living(), f"all of {self.name} is gone", seconds=60)
 

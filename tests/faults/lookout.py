@@ -19,7 +19,9 @@ from typing import Any, Literal
 from tests.faults.checker import History, Key
 from tests.support.sweep import Effect
 
-LATE = 1.0  # seconds in which an attempt that comes back with its whole host must have stopped to write
+# Seconds in which an attempt that comes back with its whole host must have stopped to write, and in which whoever found
+# one silent for a lease must have written so.
+LATE = 1.0
 
 
 def clock() -> float:
@@ -47,10 +49,19 @@ class Seen:
     ended: float = float("inf")  # not later
     lost: str = ""  # why, where its end says that it is
 
+    silences: list[tuple[float, float]] = field(default_factory=list)  # (seconds at most, when they were over)
+
+    def hear(self, beat: str | None, before: float) -> None:
+        """`before` is when its beat was still another."""
+        self.silences.append((clock() - self.moved, before))
+        self.beat, self.moved = beat, before
+
     @property
     def silence(self) -> float:
-        """Seconds before its end: at most."""
-        return self.ended - self.moved
+        """Seconds at most that somebody may have seen who ended it: just before, or those that were over while he wrote
+        the end.
+        """
+        return max([self.ended - self.moved, *(s for s, until in self.silences if self.ended - until < LATE)])
 
     def was_stolen(self, lease: float) -> bool:
         """Whether it was taken over before a lease of silence was over, whatever had happened to it."""
@@ -71,7 +82,7 @@ class Lookout:
         for key, seen in self.living():
             beat = _beat(self.queue / "beats" / f"{key[0]}.{key[1]}")
             if beat != seen.beat:
-                seen.beat, seen.moved = beat, before
+                seen.hear(beat, before)
         ends = _names(self.queue / "ends")
         for key, seen in self.living():
             if key in ends:

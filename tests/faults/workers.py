@@ -195,8 +195,9 @@ class Fleet:
         return True
 
     def _kill_host(self, host: StandingHost) -> bool:
-        self.killed |= host.inside().keys()
         self._note(("kill", "host"), host)
+        host.suspend()  # nothing is born between the look and the kill
+        self.killed |= host.inside().keys()
         host.lose_power()
         self._until_later(host, self.piece.chance.uniform(0, 2 * LEASE), lambda: self.begin(host))
         return True

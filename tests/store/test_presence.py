@@ -6,7 +6,7 @@ import pytest
 
 from parallel_train.core import wire
 from parallel_train.core.events import Claimed, Ended, Silent, Vanished
-from parallel_train.core.facts import Claim, End, Exited, Owner
+from parallel_train.core.facts import Claim, End, Exited, Lost, Owner
 from parallel_train.errors import UsageError
 from parallel_train.store import queue, records
 from parallel_train.store.queue import DiskQueue
@@ -168,6 +168,24 @@ def test_an_attempt_that_is_heard_again_is_said_too(folder, clock):
     wait(clock, 40, lambda: one.changes(0.0))
     beat(folder, 1)
     assert one.changes(0.0) == [Silent("a", 1, is_back=True)]
+
+
+def test_an_attempt_that_is_heard_again_before_it_is_ended_is_left_alone(folder, clock):
+    """Whoever found it silent may have been slow to say so."""
+    one, made = worker(folder, clock), claim(folder)
+    assert wait(clock, 70, lambda: one.changes(0.0)) == [Vanished("a", 1, "expired")]
+    beat(folder, 1)
+    assert one.end_as_lost(made, Lost("expired")) == Silent("a", 1, is_back=True)
+    assert not list((folder / "ends").iterdir())
+    assert wait(clock, 70, lambda: one.changes(0.0)) == [Vanished("a", 1, "expired")]
+    assert one.end_as_lost(made, Lost("expired")).end.outcome == Lost("expired")
+
+
+def test_whoever_was_stopped_before_he_could_end_it_knows_nothing_of_that_while(folder, clock):
+    one, made = worker(folder, clock), claim(folder)
+    assert wait(clock, 70, lambda: one.changes(0.0)) == [Vanished("a", 1, "expired")]
+    clock.now += 60
+    assert one.end_as_lost(made, Lost("expired")) == Silent("a", 1, is_back=True)
 
 
 def test_an_attempt_that_has_ended_is_nobodys_stranger(folder, clock):
