@@ -43,7 +43,7 @@ FOUND = {
 
 def run(plan: Plan) -> Verdict:
     if not ptrace.is_possible():
-        plan.say("crashpoints needs Linux on x86-64: nothing was done")
+        plan.say("crashpoints needs Linux on x86-64, and the right to follow a child: nothing was done")
         return Verdict()
     return plan.in_pieces(one_piece, smoke=1, full=len(PIECES))
 
