@@ -11,6 +11,7 @@ one, and so on; then the same command again, unharmed, must bring everything to 
     STRANGER                    so they are, and the shim's pid belongs to another process afterwards
     CANCEL                      that shim is held there while somebody cancels the task that succeeds
     RIVAL                       that shim is held there while the same command, started beside it, runs that task
+    SEE                         nothing: the calls of this command are to be listed (CALL is any word)
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from tests.faults.tracer import Fate, Fault, Trace, Tracer, start_time
 from tests.support.sweep import QUEUE
 from tests.support.sweep import project as project_in
 
-Where = tuple[str, Fate]
+Where = tuple[str, Fate] | None  # None: nothing is broken, its calls are listed
 AT_ONCE = 8
 _HELD = 2.0  # seconds that a shim is held at most, while somebody does something; more where all takes longer
 
@@ -72,7 +73,7 @@ def live(root: Path, wheres: Sequence[Where]) -> Life:
     return life
 
 
-def traced(life: Life, where: Where | None) -> Trace:
+def traced(life: Life, where: Where) -> Trace:
     """Run the command under the eyes of the tracer."""
     root = str(life.project.root)
     places = (*(f"{root}/{name}" for name in (QUEUE, "logs", "output")), LOCKS)
@@ -212,13 +213,14 @@ def parent_of(pid: int) -> int:
 
 
 def wheres_of(words: Sequence[str]) -> list[Where]:
-    return [(call, cast("Fate", fate)) for call, fate in zip(words[::2], words[1::2], strict=True)]
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return [None if fate == "SEE" else (call, cast("Fate", fate)) for call, fate in pairs]
 
 
 def by_hand(arguments: Sequence[str]) -> int:
     folder, *words = arguments
     life = live(Path(folder), wheres_of(words))
-    for trace in life.traces if not words else ():
+    for trace in life.traces if words[-1:] in ([], ["SEE"]) else ():
         print("\n".join(map(str, trace.calls)))
     print(life.project.said)
     print(f"met: {life.hits}; exit codes {life.codes}")
@@ -252,8 +254,10 @@ def one_of_many(root: Path, line: str, number: int) -> NoReturn:
         process.die_with_parent(os.getppid())
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[number % len(cores)]})  # a stop and go costs least on one
-        life = live(root, wheres_of(line.split()))
-        calls = [] if line else [[c.role, c.name, c.paths, c.time] for c in life.traces[0].calls]
+        wheres = wheres_of(line.split())
+        life = live(root, wheres)
+        seen = [] if wheres and wheres[-1] else life.traces[-1].calls
+        calls = [[c.role, c.name, c.paths, c.time] for c in seen]
         told = {"words": line, "hits": life.hits, "faults": life.faults, "calls": calls}
         root.with_suffix(".json").write_text(json.dumps(told))
         if not life.faults:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults import ptrace
+from tests.faults.crash_life import AT_ONCE
 from tests.faults.crash_scenario import GOOD_SHIM, SLOW_SHIM
 from tests.faults.frame import ROOT, Piece, Plan, Verdict
 from tests.faults.tracer import Call
@@ -31,6 +32,7 @@ PIECES = [
     *((kind, part, 8) for part in range(8) for kind in ("KILL", *ERRORS)),
 ]
 NESTED = 40  # kills inside a recovery, in each piece for them
+LOOKS = 8  # at one thing by one process: the schedulers look each second, for as long as the machine needs
 # What did harm once, and what that was.
 FOUND = {
     "shim-slow327.1:close:.parallel-train/claims/.tmp-*:1 EIO": "the shim died, and its claim stood",
@@ -41,18 +43,14 @@ FOUND = {
 
 def run(plan: Plan) -> Verdict:
     if not ptrace.is_possible():
-        plan.say("crashpoints needs Linux on x86-64: nothing was done")
+        plan.say("crashpoints needs Linux on x86-64, and the right to follow a child: nothing was done")
         return Verdict()
     return plan.in_pieces(one_piece, smoke=1, full=len(PIECES))
 
 
 def one_piece(piece: Piece) -> None:
     (clean,) = lives(piece.folder, [""])
-    calls = [Call(role, name, tuple(paths), time) for role, name, paths, time in clean["calls"]]
-    for fault in unsynced(calls):
-        print(f"FAULT: {fault}", file=sys.stderr, flush=True)
-        piece.fault(fault)
-    piece.fault(*clean["faults"])
+    calls = calls_of(piece, clean, least=6)  # five ends and a submission
     piece.count(most_calls=len(calls))
     if not piece.is_full:
         judge(piece, lives(piece.folder, a_few(piece, calls)))
@@ -64,6 +62,18 @@ def one_piece(piece: Piece) -> None:
     chosen = [call for call in calls if call.role == GOOD_SHIM] if kind in HELD else calls
     own = [call for call in chosen if zlib.crc32(str(call).encode()) % parts == part]  # the same in every run
     judge(piece, lives(piece.folder, [at(call, kind) for call in own]))
+
+
+def calls_of(piece: Piece, life: dict[str, Any], least: int) -> list[Call]:
+    """Those of a run in which nothing was broken, which has to link so many durable records at least."""
+    calls = [Call(role, name, tuple(paths), time) for role, name, paths, time in life["calls"]]
+    changed = set(changing(calls))
+    calls = [call for call in calls if call.time <= LOOKS or call in changed]
+    faults = [*life["faults"], *unsynced(calls, least)]
+    for fault in faults:
+        print(f"FAULT: {fault}", file=sys.stderr, flush=True)
+    piece.fault(*faults)
+    return calls
 
 
 def a_few(piece: Piece, calls: Sequence[Call]) -> list[str]:
@@ -107,17 +117,29 @@ def after_the_command(calls: Sequence[Call]) -> list[Call]:
 
 
 def nested(piece: Piece, calls: Sequence[Call]) -> None:
-    """A kill, and a kill of what recovers from it."""
+    """A kill, and then one at a call of what recovers from it: half of these are calls of a recovery only."""
+    known = {(call.name, call.paths) for call in calls}
     judge(piece, lives(piece.folder, [at(second_look(calls), "STRANGER")]))
     while piece.counts.get("kills_inside_recovery", 0) < NESTED:
-        judge(piece, lives(piece.folder, [two_kills(piece, calls) for _ in range(NESTED // 2)]))
+        words = []
+        for life in lives(piece.folder, [f"{first_kill(piece, calls)} . SEE" for _ in range(AT_ONCE)]):
+            recovery = calls_of(piece, life, least=1)
+            news = [call for call in recovery if (call.name, call.paths) not in known]
+            for some in (news, recovery):
+                seconds = piece.chance.sample(some, min(3, len(some)))
+                words += [f"{life['words'].removesuffix(' . SEE')} {at(call, 'KILL')}" for call in seconds]
+        judge(piece, lives(piece.folder, words))
+
+
+def first_kill(piece: Piece, calls: Sequence[Call]) -> str:
+    first = piece.chance.choice([call for call in calls if call.role in {"scheduler", GOOD_SHIM}])
+    return at(first, "KILL" if first.role == "scheduler" else "ALL")
 
 
 def two_kills(piece: Piece, calls: Sequence[Call]) -> str:
     """Not every call of a first run comes again in one that recovers: such a life has one kill only."""
-    first = piece.chance.choice([call for call in calls if call.role in {"scheduler", GOOD_SHIM}])
     second = piece.chance.choice([call for call in calls if call.role in {"scheduler", "launcher", SLOW_SHIM}])
-    return f"{at(first, 'KILL' if first.role == 'scheduler' else 'ALL')} {at(second, 'KILL')}"
+    return f"{first_kill(piece, calls)} {at(second, 'KILL')}"
 
 
 def at(call: Call, fate: str) -> str:
@@ -148,7 +170,7 @@ def lives(place: Path, words: Sequence[str]) -> list[dict[str, Any]]:
 # ---- what is on the disk before it counts ----
 
 
-def unsynced(calls: Sequence[Call]) -> Iterator[str]:
+def unsynced(calls: Sequence[Call], least: int) -> Iterator[str]:
     """Each record that must not be lost is synced before it is linked, and its folder after."""
     found = 0
     for role in {call.role for call in calls}:
@@ -164,7 +186,7 @@ def unsynced(calls: Sequence[Call]) -> Iterator[str]:
             after = next((c for c in own[place:] if c.name == "fsync"), None)
             if after is None or after.paths != (str(Path(record).parent),):
                 yield f"the folder of {record} is not synced after the link"
-    if found < 6:  # five ends and a submission
+    if found < least:
         yield f"only {found} records were linked"
 
 

@@ -31,7 +31,18 @@ _libc.ptrace.restype = ctypes.c_long
 
 
 def is_possible() -> bool:
-    return platform.system() == "Linux" and platform.machine() == "x86_64"
+    """Whether this is such a machine, and lets us follow a child: a container may not."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return False
+    child = os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+    try:
+        seize(child)
+    except OSError:
+        return False
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
