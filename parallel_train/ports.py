@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from parallel_train.core.events import Ended, Event, Launch, Requested, RoundOpened
+from parallel_train.core.events import Ended, Event, Launch, Requested, RoundOpened, Silent
 from parallel_train.core.facts import Claim, Lost, Round
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Device
@@ -38,8 +38,10 @@ class Queue(Protocol):
     def excuse(self, tasks: Mapping[str, int]) -> Requested:
         """Record that these attempts were spoilt by a sick slot."""
 
-    def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
-        """End an attempt whose owner is surely dead; the end that stands, whoever wrote it."""
+    def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended | Silent:
+        """End an attempt whose owner is surely dead; the end that stands, whoever wrote it. One that was only silent
+        may be heard again by now.
+        """
 
 
 class Runner(Protocol):

@@ -272,8 +272,11 @@ class DiskQueue(Presence):
         wanted = Request(0, "excuse", tasks, by=self.owner.worker, at=now)
         return Requested(requests.record(self.folder, wanted))
 
-    def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended:
+    def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended | Silent:
         name = f"{claim.task}.{claim.attempt}"
+        # We may have been held up since we last looked, for as long as a machine sleeps.
+        if outcome.why == "expired" and not self._contact(name, claim.lease).has_expired:
+            return Silent(claim.task, claim.attempt, is_back=True)
         end = End(claim.task, claim.attempt, outcome)
         if records.publish(str(self.folder / "ends" / name), [wire.end_data(end)]):
             return Ended(end)
