@@ -174,7 +174,8 @@ class Scheduler:
             case PutSlotAside(slot, tasks):
                 return [self.queue.excuse(tasks), SlotPutAside(slot, tasks)]
             case Look():
-                return [*self.queue.changes(now), Looked(now)]
+                # First: a round that is found only now may have come after the claims were listed, and asks for one more.
+                return [Looked(now), *self.queue.changes(now)]
             case _:
                 pass
         return ()

@@ -13,6 +13,7 @@ from parallel_train.core.events import (
     Ended,
     Interrupted,
     Launched,
+    Look,
     Refused,
     RoundOpened,
     Told,
@@ -331,3 +332,14 @@ def test_whoever_can_not_read_what_was_asked_stays_and_tries_again():
     assert run.run() == 0
     assert troubles == []
     assert run.reporter.closed == 0
+
+
+def test_a_round_that_is_found_by_a_look_asks_for_another_one():
+    """Its reader may have claimed after that look had listed the claims."""
+    need, reader = task("need", number=1, output="x"), task("reader", number=2, needs="need")
+    made = scheduler(need, reader, events=[*ran(need), *ran(reader)])
+    made.queue.disk.rounds["need", 2] = Round("need", 2, need.identity, "asked for", aside=True)
+    assert made._act(Look())
+    assert made.situation.is_behind
+    assert made._act(Look())
+    assert not made.situation.is_behind

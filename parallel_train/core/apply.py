@@ -82,8 +82,8 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
             s.told[task, attempt] = level
         case Vanished(task, attempt, why):
             s.vanished[task, attempt] = why
-        case Silent(task, attempt, is_back=True):
-            s.vanished.pop((task, attempt), None)
+        case Silent(task, attempt, is_back=True) if s.vanished.get((task, attempt)) == "expired":
+            del s.vanished[task, attempt]
         case Looked():
             s.is_behind = False
         case Interrupted(level, code, _):
@@ -120,7 +120,7 @@ def _on_requested(s: Situation, request: Request) -> Iterable[str]:
     for line in (s.lines[name] for name in named):
         match request.kind:
             case "cancel":
-                line.cancel = _newer(line.cancel, request)
+                line.cancel = _further(line.cancel, request, line.task.id)
             case "pause" | "resume":
                 line.hold = _newer(line.hold, request)
             case "priority":
@@ -130,6 +130,13 @@ def _on_requested(s: Situation, request: Request) -> Iterable[str]:
             case _:  # retry and add: their rounds and submissions are records of their own
                 pass
     return named
+
+
+def _further(known: Request | None, request: Request, task: str) -> Request:
+    """Of two cancels the one of the later round: whoever asked last may have seen less than the one before."""
+    if known is None or known.tasks[task] == request.tasks[task]:
+        return _newer(known, request)
+    return max(known, request, key=lambda cancel: cancel.tasks[task])
 
 
 def _newer(known: Request | None, request: Request) -> Request:

@@ -34,11 +34,12 @@ class Contact:
     moved: float = 0.0
     read: float | None = None
 
-    def observe(self, counter: str | None, now: float) -> None:
-        has_gap = self.read is None or now - self.read > READS_PER_GAP * interval(self.lease)
+    def observe(self, counter: str | None, asked: float, answered: float) -> None:
+        """A read took from `asked` to `answered`: what it found was so at some moment in between."""
+        has_gap = self.read is None or answered - self.read > READS_PER_GAP * interval(self.lease)
         if has_gap or counter != self.counter:
-            self.counter, self.moved = counter, now
-        self.read = now
+            self.counter, self.moved = counter, answered
+        self.read = max(asked, self.moved)
 
     @property
     def silence(self) -> float:

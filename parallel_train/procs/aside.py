@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from typing import Callable
 
 from parallel_train.store import records
 
 
-def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
+def put_aside(queue: str, name: str, attempt: int, output: str, check: Callable[[], object] = lambda: None) -> str:
     """Move `output` into `aside/<name>/` (`name` is task.round); that folder.
+
+    `check` is asked last of all, and raises OSError where what stands there by now may be somebody else's.
 
     A later attempt finishes what an earlier one began: a filled part is renamed, an empty one removed. Where
     nothing was there the folder is empty: what stands at `output` from then on is the new round's.
@@ -32,7 +35,7 @@ def put_aside(queue: str, name: str, attempt: int, output: str) -> str:
             records.make_folder(base, queue)
         part = os.path.join(base, f"{name}.{attempt}.part")
         records.make_folder(part, queue)
-        if _move(output, part):
+        if _move(output, part, check):
             return _finish(part, os.path.join(base, name))
         os.rmdir(part)
     raise OSError(errno.EXDEV, "the old output can't be moved", output)
@@ -44,10 +47,11 @@ def place_of(queue: str, name: str, output: str) -> str:
     return next((folder for folder in folders if os.path.lexists(folder)), "")
 
 
-def _move(output: str, part: str) -> bool:
+def _move(output: str, part: str, check: Callable[[], object]) -> bool:
     """Move `output`, if it is there, into `part`; False where that is on another disk or mount."""
     if not records.exists(output):
         return True
+    check()
     try:
         os.rename(output, os.path.join(part, os.path.basename(output)))
     except OSError as error:

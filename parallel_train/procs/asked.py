@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from parallel_train.procs.child import PASSING
 from parallel_train.store import records
 
 
@@ -12,7 +13,7 @@ class Asked:
     """Reads the requests that are newer than those its scheduler knew, each once.
 
     The same rule as core.state.Line has (is_cancelled, is_paused), for one attempt that has not succeeded yet. One
-    that can't be read, or that a newer version wrote, says nothing: no attempt hangs on it.
+    that is damaged or closed to us, or that a newer version wrote, says nothing: no attempt hangs on it.
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
@@ -24,7 +25,7 @@ class Asked:
         self.is_cancelled = False
 
     def against(self) -> str:
-        """What speaks against the attempt now: cancelled, paused or nothing. Raises OSError."""
+        """What speaks against the attempt now: cancelled, paused or nothing. Raises OSError for what may be read later."""
         try:
             numbers = sorted(map(records.number, os.listdir(self._folder)))
         except FileNotFoundError:
@@ -37,11 +38,15 @@ class Asked:
         return "paused" if any(self._paused.values()) else ""
 
     def _hear(self, number: int) -> None:
-        self._last = number
         try:
             request = records.read_one(os.path.join(self._folder, str(number)))
-        except (OSError, records.DamagedError, records.NewerVersionError):
-            return
+        except OSError as error:
+            if error.errno in PASSING:
+                raise
+            request = {}
+        except (records.DamagedError, records.NewerVersionError):
+            request = {}
+        self._last = number
         kind, tasks = request.get("kind"), request.get("tasks")
         if not isinstance(tasks, dict):
             return

@@ -9,6 +9,7 @@ Standard library only, Python 3.8 and newer.
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import signal
@@ -71,7 +72,7 @@ class Beat:
             self.start()
 
     def stop(self) -> None:
-        """No more: the task is over."""
+        """No more: the task is over. Touches no disk, which may hang while there is something left to sweep."""
         if self.child:
             try:
                 os.kill(self.child, signal.SIGKILL)
@@ -79,10 +80,13 @@ class Beat:
             except OSError:
                 pass  # it died before, and was reaped with what the task left
             self.child = 0
+
+    def withdraw(self) -> None:
+        """Once the end is said, nobody goes by the counter any more."""
         try:
             os.unlink(self._path)
         except OSError:
-            pass  # it was never written, or the disk is gone: its end says more
+            pass  # it was never written, or the disk is gone
 
     def look(self, now: float) -> str:
         """Beat where it is due: "taken" once the attempt was ended by somebody else, "cancelled", "silent" where the
@@ -98,6 +102,11 @@ class Beat:
         if is_taken or is_cancelled:
             return "taken" if is_taken else "cancelled"
         return "silent" if self.is_shared and now - sent >= self.lease / 2 else "good"
+
+    def check(self) -> None:
+        """Raises OSError where the disk has hung for so long that others may have taken over."""
+        if self.look(self.now()) != "good":
+            raise OSError(errno.EIO, "the queue's disk does not answer")
 
     def due(self, now: float) -> float:
         """When to look again."""
@@ -139,7 +148,12 @@ class Beat:
             finally:
                 os.close(descriptor)
             is_taken = self._name in os.listdir(self._ends)  # listed: a cache may take a file for absent
-            is_cancelled = self.asked.against() == "cancelled"
         except OSError:
             return
-        self._state[:] = _STATE.pack(sent, is_taken, is_cancelled)
+        self._state[:] = _STATE.pack(sent, is_taken, self._is_cancelled())
+
+    def _is_cancelled(self) -> bool:
+        try:
+            return self.asked.against() == "cancelled"
+        except OSError:
+            return False  # the next beat asks again

@@ -167,6 +167,20 @@ def sweep_holder(holder: dict[str, Any]) -> str:
     return "{} that does not die: process {}".format(holder.get("queue"), ", ".join(left))
 
 
+def sweep_if_dead(holder: dict[str, Any]) -> None:
+    """The same for whoever still holds the lock that he signed. His attempt may have been ended from another host, or
+    belong to a queue where nobody works any more: nobody else comes for what is left of it.
+    """
+    here = process.this_machine()
+    if any(holder.get(name) != here[name] for name in ("machine", "boot", "pidns")):
+        return  # he can't be seen from here
+    living = process.open_proven(int(holder["pid"]), int(holder["start"]))
+    if living is None:
+        sweep_holder(holder)
+    else:
+        os.close(living)
+
+
 def _is_named(group: str, cookie: str) -> bool:
     """Whether it is a group, ours, of that attempt: what a record says is not enough to kill."""
     folder, name = os.path.split(group)

@@ -123,12 +123,17 @@ def holder(descriptor: int) -> dict[str, Any]:
 
 def queue_of_holder(name: str) -> str:
     """The queue whose attempt holds the lock `name` now, as it wrote there; empty where nobody says so."""
+    return str(holder_of(name).get("queue", ""))
+
+
+def holder_of(name: str) -> dict[str, Any]:
+    """Who wrote itself into the lock `name`, as `holder` says."""
     try:
         descriptor = os.open(os.path.join(folder(), name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return ""
+        return {}
     try:
-        return str(holder(descriptor).get("queue", ""))
+        return holder(descriptor)
     finally:
         os.close(descriptor)
 

@@ -22,7 +22,7 @@ from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, V
 from parallel_train.core.facts import Claim, LostBy
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs import launcher, locks, order, process
+from parallel_train.procs import fence, launcher, locks, order, process
 from parallel_train.procs.proof import is_alive, lives, stop, sweep
 from parallel_train.procs.signals import Signals
 from parallel_train.store import records
@@ -78,6 +78,8 @@ class LocalRunner:
         held = tuple(name for name in launch.slots if locks.is_held(name))
         if held:  # a fork saved: the shim would find the same
             whose = locks.queue_of_holder(held[0])
+            for name in held:
+                fence.sweep_if_dead(locks.holder_of(name))
             self._events.append(Refused(*key, "busy", time.monotonic(), held, whose))
             return
         wanted = order.build(launch, devices, self._around, time.strftime("%Y%m%d_%H%M%S"))

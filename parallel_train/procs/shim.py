@@ -56,6 +56,7 @@ def main(order: Order, report: Report) -> None:
     beat.start()
     end = _run(order, (held, log, err), beat, report)
     is_ours = _say_end(order, end, report)
+    beat.withdraw()
     for descriptor in held:
         with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
             locks.sign(descriptor, {})
@@ -81,7 +82,7 @@ def _take_slots(order: Order) -> list[int]:
     order["group"] = fence.path(order["cookie"])
     holder = {name: order[name] for name in ("queue", "task", "attempt", "cookie", "group")}
     for descriptor in held:
-        locks.sign(descriptor, dict(holder, pid=os.getpid(), boot=process.boot_id()))
+        locks.sign(descriptor, {**process.this_process(order["worker"]), **holder})
     return held
 
 
@@ -138,7 +139,8 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
     held, log, err = files
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
     try:
-        disagreement = _wait_for_former_owner(order, beat) or _disagreement(order, beat) or _silence(beat)
+        disagreement = _wait_for_former_owner(order, beat) or _disagreement(order, beat)
+        beat.check()
     except OSError as error:  # what can't be seen now may speak against it
         disagreement = f"the queue can't be read: {error}"
     if disagreement:
@@ -146,7 +148,8 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
         return dict(end, outcome={"not_started": disagreement}, ended=_now())
     began = time.monotonic()
     try:
-        _prepare_output(order)
+        _prepare_output(order, beat)
+        beat.check()
         end["started"] = _now()
         pid = child.start(order, held, log, err)
     except child.StartError as error:
@@ -183,10 +186,6 @@ def _wait_for_former_owner(order: Order, beat: Beat) -> str:
             return "its worker stopped it"
 
 
-def _silence(beat: Beat) -> str:
-    return "" if beat.look(Beat.now()) == "good" else "the queue's disk does not answer"
-
-
 def _disagreement(order: Order, beat: Beat) -> str:
     """What speaks against starting, now that everybody can see the claim; "" where nothing does."""
     if records.exists(_path(order, "rounds", order["task"], order["round"] + 1)):
@@ -201,13 +200,13 @@ def _disagreement(order: Order, beat: Beat) -> str:
     return beat.asked.against()
 
 
-def _prepare_output(order: Order) -> None:
+def _prepare_output(order: Order, beat: Beat) -> None:
     output = order["output"]
     if not output:
         return
     if order["aside"]:
         name = "{}.{}".format(order["task"], order["aside"])
-        aside.put_aside(order["queue"], name, order["attempt"], output)
+        aside.put_aside(order["queue"], name, order["attempt"], output, beat.check)
     parent = os.path.dirname(output)
     previous = os.umask(order["umask"])  # what the user's runs make is made the user's way
     try:

@@ -104,7 +104,9 @@ class Presence:
     def _contact(self, name: str, lease: float) -> Contact:
         """What is known of somebody who can't be seen, after one more look at its beat."""
         found = self._contacts.setdefault(name, Contact(lease))
-        found.observe(beat_of(self.folder / "beats" / name), self.clock())
+        asked = self.clock()
+        counter = beat_of(self.folder / "beats" / name)
+        found.observe(counter, asked, self.clock())
         return found
 
     def _workers(self) -> Iterator[tuple[Owner, str, Mapping[str, Any]]]:

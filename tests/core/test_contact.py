@@ -13,8 +13,20 @@ def after(*reads):
     """A contact after reads of (time, counter)."""
     found = Contact(LEASE)
     for now, counter in reads:
-        found.observe(counter, now)
+        found.observe(counter, now, now)
     return found
+
+
+def test_a_slow_read_tells_of_neither_end_of_its_time():
+    """What it found may have been so at its beginning, or have become so at its end."""
+    found = after(*steady(40, "1"))
+    found.observe("1", 50.0, 65.0)
+    assert found.silence == 50.0
+    assert not found.has_expired
+    found.observe("2", 70.0, 80.0)
+    assert found.silence == 0.0
+    found.observe("2", 85.0, 85.0)
+    assert found.silence == 5.0
 
 
 def steady(until, counter=None, *, since=0, step=10):

@@ -320,6 +320,15 @@ def test_nobody_stays_for_an_orphan_that_he_was_not_asked_for():
     assert decide(s, 0.0) == [Leave(0)]
 
 
+def test_a_silent_owner_that_is_heard_again_is_not_reclaimed():
+    s = situation(A, events=[claimed(A, owner=STRANGER), Watched("a", 1), Vanished("a", 1, "expired")])
+    apply(s, Silent("a", 1, is_back=True))
+    assert decide(s, 0.0) == []
+    apply(s, Vanished("a", 1, "killed"))
+    apply(s, Silent("a", 1, is_back=True))
+    assert decide(s, 0.0) == [Reclaim(claim(A, owner=STRANGER), "killed")]
+
+
 def test_a_dead_owner_is_reclaimed_even_by_a_worker_that_is_told_to_leave():
     s = situation(A, events=[*running(A), Interrupted(1, 130, 0.0), Vanished("a", 1)])
     assert decide(s, 0.0) == [Reclaim(claim(A), "killed")]

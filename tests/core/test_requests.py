@@ -64,6 +64,9 @@ def failed(attempt=1):
         ([RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3))], Ready()),
         # a success of an earlier round does not undo it
         ([*ran(A), RoundOpened(round_(A, 2, "changed")), asked("cancel", a=2)], Ended("cancelled")),
+        # Whoever asked last had not seen the round that was cancelled before.
+        ([RoundOpened(round_(A, 2)), asked("cancel", 1, a=2), asked("cancel", 2, a=1)], Ended("cancelled")),
+        ([RoundOpened(round_(A, 2)), asked("cancel", 2, a=1), asked("cancel", 1, a=2)], Ended("cancelled")),
         (
             [RoundOpened(round_(A, 2)), asked("cancel", a=2), RoundOpened(round_(A, 3, "changed"))],
             Ended("cancelled"),

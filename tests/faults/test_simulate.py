@@ -6,37 +6,41 @@ import time
 
 import pytest
 
-from parallel_train.core import apply, decide, state
-from tests.faults.sim import disk, every, shim, story, worker, world
+from parallel_train.core import apply, decide, situation, state
+from parallel_train.core.contact import Contact
+from tests.faults.sim import disk, every, product, queue, story, world
 from tests.faults.sim.story import Story
 
 SECONDS = 60.0  # of processor time, in which a fault must be found
 
 
-def no_second_look(patch):
-    def agrees(_order):
-        yield "sleep", 0.0
-        return ""
+def says(answer=""):
+    """Instead of a step of the product's shim."""
 
-    patch.setattr(shim, "disagreement", agrees)
+    def instead(*_):
+        yield "sleep", 0.0
+        return answer
+
+    return instead
+
+
+def no_second_look(patch):
+    patch.setitem(product.SHIM, "_disagreement", says())
 
 
 def cancels_not_heard(patch):
-    def nothing(_order):
-        yield "sleep", 0.0
-        return ""
-
-    patch.setattr(shim, "asked_against", nothing)
+    patch.setattr(product.ASKED["Asked"], "against", says())
 
 
 def slot_freed_at_the_leaders_exit(patch):
-    def freed(self, actor):
-        number, command = self._own(actor.pid)
-        self._drop_locks(number)
-        self.do_unsign(actor)
-        return command.outcome
+    def freed(self, pid, *, killed):
+        bury(self, pid, killed=killed)
+        self._drop_locks(pid)
+        self._drop_locks(self.commands[pid].shim)
+        self.signed.clear()
 
-    patch.setattr(world.World, "do_reaped", freed)
+    bury = world.World._bury_leader
+    patch.setattr(world.World, "_bury_leader", freed)
 
 
 def put_aside_twice(patch):
@@ -46,8 +50,8 @@ def put_aside_twice(patch):
 def claim_overwritten_instead_of_linked(patch):
     def replaces(self, _actor, *told):
         kind, key, record = told
-        getattr(self.disk, kind)[key] = record
-        return True
+        getattr(self.disk, kind).pop(key, None)
+        return self.disk.link(kind, key, record)
 
     patch.setattr(world.World, "do_link", replaces)
 
@@ -73,16 +77,13 @@ def readers_not_waited_for(patch):
 
 
 def pause_not_kept(patch):
-    patch.setattr(worker.Situation, "is_paused", property(lambda self: False))
-    patch.setattr(shim, "asked_against", _only_cancels)
+    def only_cancelled(self):
+        found = yield from against(self)
+        return found if found == "cancelled" else ""
 
-
-def _only_cancels(order):
-    name = order.launch.task.id
-    for request in (yield "requests", order.launch.heard):
-        if request.kind == "cancel" and request.tasks.get(name, 0) >= order.launch.asked_round:
-            return "cancelled"
-    return ""
+    against = product.ASKED["Asked"].against
+    patch.setattr(situation.Situation, "is_paused", property(lambda self: False))
+    patch.setattr(product.ASKED["Asked"], "against", only_cancelled)
 
 
 def exit_code_of_success(patch):
@@ -93,19 +94,68 @@ def states_not_refreshed(patch):
     patch.setattr(apply, "refresh", lambda s, tasks: None)
 
 
+def pid_without_start_time(patch):
+    patch.setattr(product.Kernel, "start_time", lambda self, pid: _Any())
+
+
+class _Any(int):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+def taken_over_by_the_time_of_a_file(patch):
+    def contact(self, name, lease):
+        """How old the beat's file is, by the clock on our wall."""
+        found = self._contacts.setdefault(name, Contact(lease))
+        age = product.TIME.wall - queue.listing_of("beats").at.get(name, product.TIME.wall)
+        found.read, found.moved = product.TIME.now, product.TIME.now - age
+        return found
+
+    patch.setattr(queue.Read, "_contact", contact)
+
+
+def takeover_that_does_not_wait(patch):
+    patch.setitem(product.SHIM, "_wait_for_former_owner", says())
+
+
+def fence_ignored(patch):
+    def look(self):
+        found = yield from looked(self)
+        return "good" if found == "taken" else found
+
+    looked = product.Beat.look
+    patch.setattr(product.Beat, "look", look)
+
+
+def never_halted(patch):
+    def look(self):
+        found = yield from looked(self)
+        return "good" if found == "silent" else found
+
+    looked = product.Beat.look
+    patch.setattr(product.Beat, "look", look)
+
+
 FAULTS = {  # each with what it must be found by
     no_second_look: "starts",
     cancels_not_heard: "cancelled",
     slot_freed_at_the_leaders_exit: "lives",
     put_aside_twice: "aside",
     claim_overwritten_instead_of_linked: "",
-    slot_not_swept_before_its_end: "starts",
+    slot_not_swept_before_its_end: "runs though",
     attempts_forgotten: "failures",
     rounds_not_read: "",
     readers_not_waited_for: "reads",
     pause_not_kept: "paused",
     exit_code_of_success: "left with 0",
     states_not_refreshed: "records say",
+    pid_without_start_time: "",
+    taken_over_by_the_time_of_a_file: "was taken over after",
+    takeover_that_does_not_wait: "starts while",
+    fence_ignored: "",
+    never_halted: "starts while",
 }
 
 

@@ -38,6 +38,19 @@ def test_an_output_is_moved_out_of_the_way(place):
     assert not (place / "out" / "run").exists()
 
 
+def test_nothing_is_moved_by_whoever_may_not_do_so_any_more(place):
+    """Its disk hung for so long that what stands there by now may be another attempt's."""
+
+    def check():
+        raise OSError("taken")
+
+    with pytest.raises(OSError, match="taken"):
+        put_aside(str(place / "queue"), "task.2", 2, str(place / "out" / "run"), check)
+    assert (place / "out" / "run" / "model.bin").read_text() == "old"
+    put(place, 3)
+    assert aside(place) == {"task.2/run/model.bin": "old"}
+
+
 def test_a_single_file_and_a_link_are_outputs_too(tmp_path):
     (tmp_path / "queue").mkdir()
     (tmp_path / "queue" / "id").write_text("abc")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from parallel_train.core import contact
-from parallel_train.core.facts import Exited, Lost, NotStarted, Signalled
-from parallel_train.procs import process
+from parallel_train.core import contact, wire
+from parallel_train.core.facts import End, Exited, Lost, NotStarted, Signalled
+from parallel_train.procs import process, shim
 from parallel_train.procs.beat import Beat
 from parallel_train.store import queue, records
 from tests.support.machine import lives, machine
@@ -59,7 +59,7 @@ def test_an_attempt_that_was_ended_by_another_kills_its_task(made):
     made.start(made.python("import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"))
     claim = made.claimed()
     pid = int(made.until_file("pid"))
-    made.queue().end_as_lost(claim, Lost("expired"))
+    made.publish("ends", "task.1", wire.end_data(End("task", 1, Lost("expired"))))
     wait_until(lambda: not lives(pid), "its task is gone")
     wait_until(lambda: not lives(claim.owner.pid), "it gave up")
     assert made.end().outcome == Lost("expired")
@@ -107,6 +107,24 @@ def test_whoever_waits_after_a_takeover_can_be_stopped(made):
     made.claimed()
     made.runner.stop("task", 1, kill=False)
     assert made.ended().outcome == NotStarted("its worker stopped it")
+
+
+def test_nothing_is_started_where_the_disk_hung_while_the_output_was_prepared(tmp_path):
+    queue.create(tmp_path)
+    (tmp_path / "workers" / "w").touch()
+    order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "round": 1, "needs": {}, "worker": "w"}
+    order.update(lease=60.0, beat=10.0, shared=True, heard=0, asked_round=1, wait=0.0, group="", done_when=None)
+    order.update(output=str(tmp_path / "out" / "a"), aside=0, umask=0o022)
+
+    class Hung(Beat):
+        looks = iter(["good", "silent"])
+
+        def look(self, _):
+            return next(self.looks)
+
+    end = shim._run(order, ([], -1, -1), Hung(order, Beat.now()), print)
+    assert list(end["outcome"]) == ["not_started"]
+    assert not end["started"]
 
 
 def test_a_beat_counts_from_when_it_was_sent(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
 from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen
-from parallel_train.procs import launcher, locks, logs, process, watch
+from parallel_train.procs import fence, launcher, locks, logs, process, shim, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.procs.runner import stop
 from parallel_train.store import queue, requests
@@ -359,6 +359,31 @@ def test_after_a_reboot_nobody_is_waited_for_and_nobody_is_signalled(made):
     made.runner.sweep(before)
     assert stop(claim)
     assert made.ended().outcome == Signalled(signal.SIGINT)  # untouched until then
+
+
+def test_what_holds_a_slot_though_its_shim_is_dead_is_swept_too(made):
+    """Its attempt may have been ended from another host, so that nobody else comes to sweep it."""
+    device, cookie = made.device(), "task.9.1.1." + os.urandom(8).hex()
+    gone = subprocess.Popen(["true"])
+    who = {**process.this_process(""), "pid": gone.pid, "start": process.start_time(gone.pid), "cookie": cookie}
+    gone.wait()
+    held = locks.take(device.lock)
+    environment = {**os.environ, "PARALLEL_TRAIN_COOKIE": cookie}
+    orphan = subprocess.Popen(["sleep", "1000"], env=environment, pass_fds=[held])
+    try:
+        for stranger in ({"pidns": "another"}, {"boot": "another"}, process.this_process("")):
+            locks.sign(held, {**who, **stranger})
+            fence.sweep_if_dead(locks.holder_of(device.lock))
+            assert orphan.poll() is None
+        locks.sign(held, who)
+        os.close(held)
+        made.start(made.task("true"), device)
+        assert made.refused().why == "busy"
+        assert orphan.wait(20) == -signal.SIGKILL
+        assert made.run(made.task("true"), device).outcome == Exited(0)
+    finally:
+        orphan.kill()
+        orphan.wait()
 
 
 def test_attempts_outlive_the_scheduler(made):

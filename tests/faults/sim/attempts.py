@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
-from parallel_train.core.facts import Signalled
 from tests.faults.sim import shim as processes
 from tests.faults.sim.actor import Actor, Command, Pipe
 from tests.faults.sim.machine import Machine
+from tests.faults.sim.product import BEAT, CHILDREN, LEADER, Beat
 from tests.faults.sim.shim import Fate, Order, Step
 from tests.faults.sim.telling import said
 
-LOOK = 10.0  # seconds between two looks of a shim whether its task was cancelled
-GRACE = 10.0
+RUNGS = {signal.SIGINT: 0, signal.SIGTERM: 1}
 
 
 class Attempts(Machine):
-    # ---- a shim ----
+    # ---- a shim before its command ----
 
     def do_take(self, actor: Actor, slot: str) -> bool:
         if slot in self.locks:
@@ -26,12 +26,13 @@ class Attempts(Machine):
 
     def do_sign(self, actor: Actor, slot: str) -> None:
         boot, before = self.signed.get(slot, (0, 0))
-        if boot == self.boot:
+        if boot == actor.host.boot:
             self._kill_children([before])
-        self.signed[slot] = (self.boot, actor.pid)
+        self.signed[slot] = (actor.host.boot, actor.pid)
 
     def do_unsign(self, actor: Actor) -> None:
-        for slot in [slot for slot, who in self.signed.items() if who == (self.boot, actor.pid)]:
+        me = (actor.host.boot, actor.pid)
+        for slot in [slot for slot, who in self.signed.items() if who == me]:
             del self.signed[slot]
         self._drop_locks(actor.pid)
 
@@ -45,74 +46,117 @@ class Attempts(Machine):
                     pipe.messages += (message,)
         self.wake_schedulers()
 
-    def do_start(self, actor: Actor) -> None:
+    def do_prepare(self, actor: Actor) -> None:
+        pass
+
+    def do_fork_beat(self, actor: Actor, beat: Beat) -> int:
         order = self.orders[actor.pid]
-        self.judge.start(self, order)
-        self.counts["starts"] = self.counts.get("starts", 0) + 1
+        child = self.spawn("beat", f"beat of {said(order.key)}", beat.goes_on, on=actor.host)
+        self.orders[child.pid] = order
+        self.parents[child.pid] = actor.pid
+        self.begin(child)
+        return BEAT
+
+    def do_start(self, actor: Actor) -> int:
+        order = self.orders[actor.pid]
+        self.judge.start(self, order, actor)
+        self.count("starts")
         fate = self.fate(order)
-        child = self.spawn("command", f"command {said(order.key)}", processes.command, fate)
+        child = self.spawn("command", f"command {said(order.key)}", processes.command, fate, on=actor.host)
         self.begin(child)
         if fate.writes and order.output:
             name = order.launch.task.id
             self.disk.outputs[name] = (*self.disk.outputs.get(name, ()), order.key)
             self.judge.written.add(order.key)
-        self.commands[child.pid] = Command(order, fate, actor.pid, children=fate.has_children, keeps=fate.keep_locks)
+        self.commands[child.pid] = Command(
+            order, fate, actor.pid, actor.host, self.now, children=fate.has_children, keeps=fate.keep_locks
+        )
         self._hold(child.pid)
-        self.started[child.pid] = self.now
+        return LEADER
 
-    def _own(self, pid: int) -> tuple[int, Command]:
-        return next((n, c) for n, c in self.commands.items() if c.shim == pid)
+    # ---- a shim and its command ----
 
-    def _news(self, actor: Actor, stopped: str) -> str:
-        number, command = self._own(actor.pid)
-        if not command.leader:
-            return "over"
-        told = self.signals.get(actor.pid, frozenset())
+    def own(self, shim: int) -> tuple[int, Command | None]:
+        return next(((n, c) for n, c in self.commands.items() if c.shim == shim), (0, None))
+
+    def do_await(self, actor: Actor, numbers: tuple[int, ...], _: float) -> int:
+        told = self.signals.get(actor.pid, frozenset()).intersection(numbers)
         if told:
-            return "quit" if "quit" in told else "term"
-        since = self.now - self.started[number]
-        if stopped:
-            return "rung" if since >= GRACE else ""
-        timeout = command.order.launch.task.timeout
-        if timeout is not None and since >= timeout:
-            return "timeout"
-        return "look" if since >= LOOK else ""
+            self.signals[actor.pid] -= {min(told)}
+            return min(told)
+        if self.is_shared:
+            self.judge.goes_on(self, self.orders[actor.pid])
+        return 0
 
-    def _next_look(self, actor: Actor) -> float:
-        number, command = self._own(actor.pid)
-        timeout = command.order.launch.task.timeout
-        return self.started[number] + (GRACE if actor.op[1] else min(LOOK, timeout or LOOK))
+    def do_wait4(self, actor: Actor) -> tuple[int, int]:
+        number, command = self.own(actor.pid)
+        if command is not None and command.zombies:
+            first, *left = command.zombies
+            command.zombies = tuple(left)
+            return first
+        if (command is not None and command.lives) or self.beat_of(actor.pid):
+            return 0, 0
+        if command is not None:
+            del self.commands[number]
+            self._drop_locks(number)
+        raise ChildProcessError
 
-    def do_await(self, actor: Actor, stopped: str, _: int) -> str:
-        news = self._news(actor, stopped)
-        if news in {"term", "quit"}:
-            self.signals[actor.pid] -= {news}
-        elif news in {"rung", "look"}:
-            self.started[self._own(actor.pid)[0]] = self.now
-        return news
+    def do_descendants(self, actor: Actor) -> list[int]:
+        _, command = self.own(actor.pid)
+        found = [BEAT] if self.beat_of(actor.pid) else []
+        if command is not None:
+            found += [LEADER] * command.leader + [CHILDREN] * command.children
+        return found
 
-    def do_signal_task(self, actor: Actor, rung: int) -> None:
-        number, command = self._own(actor.pid)
-        if not command.leader:
+    def do_kill(self, actor: Actor, which: int, number: int) -> None:
+        own, command = self.own(actor.pid)
+        if which == BEAT:
+            if self.beat_of(actor.pid):
+                self.end(self.beat_of(actor.pid))
+        elif command is None or not (command.leader if which == LEADER else command.children):
+            pass
+        elif number == signal.SIGSTOP:
+            self.judge.halt(self, command)
+            self._halt(own, command, which)
+        elif number == signal.SIGCONT:
+            command.halted -= {which}
+            self.judge.let_go_on(self, command)
+            if which == LEADER:
+                self._let_go_on(own, command)
+        elif which == LEADER:
+            self._signal_leader(own, command, number)
+        elif number == signal.SIGKILL:
+            command.children = False
+            command.zombies += ((CHILDREN, int(signal.SIGKILL)),)
+            self._drop_locks(own)
+            self.signal(actor.pid, signal.SIGCHLD)
+
+    def _halt(self, own: int, command: Command, which: int) -> None:
+        if which in command.halted:
             return
-        self.started[number] = self.now
-        if rung >= command.fate.obeys or rung == 2:
-            command.outcome = Signalled(9) if rung == 2 else command.fate.when_told
-            self.end(number)
+        command.halted |= {which}
+        if which == LEADER:
+            leader = self.actors[own]
+            command.left = max(0.0, leader.due - self.now)
+            leader.until = leader.due = float("inf")
 
-    def do_reaped(self, actor: Actor) -> Any:
-        return self._own(actor.pid)[1].outcome
+    def _let_go_on(self, own: int, command: Command) -> None:
+        leader = self.actors[own]
+        if leader.due == float("inf"):
+            leader.until = leader.due = self.now + command.left
+        if command.pending >= command.fate.obeys:
+            command.outcome = command.fate.when_told
+            self.end(own)
+        command.pending = -1
 
-    def do_has_left(self, actor: Actor) -> bool:
-        return self._own(actor.pid)[1].children
-
-    def do_sweep_own(self, actor: Actor) -> int:
-        number, command = self._own(actor.pid)
-        swept = int(command.children)
-        command.children = False
-        self._drop_locks(number)
-        del self.commands[number]
-        return swept
+    def _signal_leader(self, own: int, command: Command, number: int) -> None:
+        if number == signal.SIGKILL:
+            self.end(own, killed=True)
+        elif LEADER in command.halted:
+            command.pending = max(command.pending, RUNGS[signal.Signals(number)])
+        elif RUNGS[signal.Signals(number)] >= command.fate.obeys:
+            command.outcome = command.fate.when_told
+            self.end(own)
 
     # ---- a command ----
 
@@ -145,15 +189,16 @@ class Attempts(Machine):
             runner = self.runners[self.parents[actor.pid]]
             order, *left = runner.inbox
             runner.inbox = tuple(left)
-            child = self.fork(actor.pid, order)
+            child = self.fork(actor, order)
             runner.replies += (Pipe(order.key, child.pid),)
             self.wake(self.parents[actor.pid])
         return work != "end"
 
-    def fork(self, launcher: int, order: Order) -> Actor:
-        owner = self.owner(self.last_pid + 1, order.worker)
-        child = self.spawn("shim", f"shim {said(order.key)} of {order.worker}", processes.shim, order, owner)
+    def fork(self, launcher: Actor, order: Order) -> Actor:
+        owner = self.owner(order.worker, launcher.host)
+        name = f"shim {said(order.key)} of {order.worker}"
+        child = self.spawn("shim", name, processes.shim, order, owner, on=launcher.host)
         self.orders[child.pid] = order
-        self.parents[child.pid] = launcher
+        self.parents[child.pid] = launcher.pid
         self.begin(child)
         return child

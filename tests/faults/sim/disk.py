@@ -27,6 +27,12 @@ class Submission:
     is_damaged: bool = False
 
 
+class Beats(dict):  # type: ignore[type-arg]
+    """The counters as they stood, and `at` which time of the disk's own clock each was written."""
+
+    at: dict[str, float]
+
+
 @dataclass(slots=True)
 class Disk:
     tasks: dict[Key, Submission] = field(default_factory=dict)
@@ -38,6 +44,10 @@ class Disk:
     outputs: dict[str, tuple[Token, ...]] = field(default_factory=dict)
     parts: dict[tuple[str, int, int], tuple[Token, ...]] = field(default_factory=dict)
     aside: dict[Key, tuple[Token, ...]] = field(default_factory=dict)
+    beats: dict[str, str] = field(default_factory=dict)  # of an attempt or a worker
+    beat_at: dict[str, float] = field(default_factory=dict)  # when that was, in the world's time: files have times
+
+    listed: dict[str, dict[str, Any]] = field(default_factory=dict)  # folders as they stood, until something changes
 
     def copy(self) -> Disk:
         return Disk(*(dict(getattr(self, name)) for name in Disk.__slots__))
@@ -47,14 +57,20 @@ class Disk:
         if key in folder:
             return False
         folder[key] = record
+        self.listed.pop(kind, None)
         return True
+
+    def counters(self) -> Beats:
+        found = Beats(self.beats)
+        found.at = dict(self.beat_at)
+        return found
 
     def names(self, kind: str) -> dict[str, Any]:
         """A folder as it stands: the names in it, with what they hold."""
-        folder = getattr(self, kind)
-        if kind == "tasks":
-            return {f"{number:06d}.jsonl": found for (_, number), found in folder.items()}
-        return {f"{task}.{number}" if task else str(number): found for (task, number), found in folder.items()}
+        found = self.listed.get(kind)
+        if found is None:
+            found = self.listed[kind] = {_name(kind, *key): record for key, record in getattr(self, kind).items()}
+        return found
 
     def newest(self) -> dict[str, Submission]:
         return {s.source: s for _, s in sorted(self.tasks.items())}
@@ -92,8 +108,8 @@ class Disk:
         return any(paused.values())
 
     def is_cancelled(self, task: str) -> bool:
-        cancels = [r for _, r in sorted(self.requests.items()) if r.kind == "cancel" and task in r.tasks]
-        return bool(cancels) and self.holds(task, cancels[-1].tasks[task])
+        rounds = [r.tasks[task] for r in self.requests.values() if r.kind == "cancel" and task in r.tasks]
+        return bool(rounds) and self.holds(task, max(rounds))
 
     def holds(self, task: str, number: int) -> bool:
         """Whether a cancel of that round holds for what would start now."""
@@ -129,6 +145,12 @@ class Disk:
             and self.output(task) in {"none", "there"}
             and not self.is_cancelled(task.id)
         )
+
+
+def _name(kind: str, task: str, number: int) -> str:
+    if kind == "tasks":
+        return f"{number:06d}.jsonl"
+    return f"{task}.{number}" if task else str(number)
 
 
 def has_succeeded(end: End | None) -> bool:

@@ -21,13 +21,15 @@ class Draws:
         self.trouble = 0.01 if draw() < 0.3 else 0.0  # how often the disk refuses a step
         self.holdup = self.chance.choice((0.0, 0.01, 0.05))  # how often a process is held up after a step
         self.shooting = 0.05 if draw() < 0.3 else 0.0  # how often a command kills its shim
-        self.slots = ("gpu-0", "gpu-1")[: self.chance.choice((1, 2, 2))]
+        self.slots = tuple(f"gpu-{number}" for number in range(self.chance.choice((1, 2, 2, 4))))
+        self.hosts = self.chance.choice((1, 1, 1, 2, 2, 3))  # that work on the disk
+        self.lease = self.chance.choice((12.0, 12.0, 60.0))
         self.all = self.tasks = tuple(self._tasks())  # that there ever were; that the file names now
         self.older: tuple[Task, ...] = ()  # that it named before
 
     def _tasks(self) -> list[Task]:
         found: list[Task] = []
-        for number in range(1, self.chance.randint(3, 14)):
+        for number in range(1, self.chance.randint(3, 6 + 6 * len(self.slots))):
             name = f"t{number}"
             found.append(
                 Task(
@@ -64,7 +66,9 @@ class Draws:
     def fate(self, order: Order) -> Fate:
         draw = self.chance.random
         return Fate(
-            seconds=self.chance.choice((0.0, 0.05, 1.0, 5.0)),
+            seconds=self.chance.choice(
+                (0.0, 0.05, 1.0, 5.0, *((self.lease, 3 * self.lease) if self.hosts > 1 else ()))
+            ),
             outcome=self.chance.choice(OUTCOMES),
             writes=draw() < 0.95,
             obeys=self.chance.choice((0, 0, 1, 2)),

@@ -80,7 +80,7 @@ def begin(scene: Scene) -> Patient:
     for name, steps in (("cancel", people.cancel), ("retry", people.retry)):
         asked = getattr(scene, name)
         if asked:
-            owner = world.owner(world.last_pid + 1, "anna")
+            owner = world.owner("anna", world.hosts[0])
             world.begin(world.spawn("person", f"anna ({name})", steps, owner, asked, SimClock()))
     return world
 
@@ -88,7 +88,7 @@ def begin(scene: Scene) -> Patient:
 def starts(world: World, wants: Wants) -> None:
     pid = world.last_pid + 1
     name = f"w{pid}"
-    world.begin(world.spawn("worker", name, _run, world.owner(pid, name), wants))
+    world.begin(world.spawn("worker", name, _run, world.owner(name, world.hosts[0]), wants))
 
 
 def _run(owner: Any, wants: Wants) -> Steps:

@@ -9,6 +9,7 @@ from parallel_train.core.task import Task
 from tests.faults.sim.actor import Actor
 from tests.faults.sim.disk import Key, Submission
 from tests.faults.sim.machine import Machine
+from tests.faults.sim.telling import said
 
 
 class Files(Machine):
@@ -25,9 +26,11 @@ class Files(Machine):
 
     def do_names(self, actor: Actor, kind: str) -> dict[str, Any]:
         if kind == "workers":
-            return {name: (owner, self.is_alive(owner)) for name, owner in self.disk.workers.items()}
+            return {n: (owner, self.is_alive(owner, actor.host)) for n, owner in self.disk.workers.items()}
+        if kind == "beats":
+            return self.disk.counters()
         if kind == "ends":  # every look begins with them
-            is_alone = all(a is actor or a.kind in {"launcher", "command"} for a in self.actors.values())
+            is_alone = all(a is actor or a.kind in {"launcher", "command", "beat"} for a in self.actors.values())
             self.read_at[actor.pid] = self.links if is_alone else -1
         return self.disk.names(kind)
 
@@ -38,8 +41,10 @@ class Files(Machine):
         if kind == "claims" and key not in self.disk.claims:
             self.judge.claim(self.disk, record)
         if kind == "ends" and key not in self.disk.ends:
-            self.judge.end(self.disk, record)
+            self.judge.end(self, actor, record)
         self.links += 1
+        if kind == "claims" and key not in self.disk.claims:
+            self.disk.beat_at[f"{key[0]}.{key[1]}"] = self.now
         return self.disk.link(kind, key, record)
 
     def do_read(self, actor: Actor, kind: str, key: Key) -> Any:
@@ -50,6 +55,7 @@ class Files(Machine):
 
     def do_withdraw(self, actor: Actor, worker: str) -> None:
         self.disk.workers.pop(worker, None)
+        self.disk.beats.pop(worker, None)
 
     def do_works(self, actor: Actor, worker: str) -> bool:
         return worker in self.disk.workers
@@ -66,8 +72,32 @@ class Files(Machine):
     def do_output(self, actor: Actor, task: Task) -> str:
         return self.disk.output(task)
 
+    def do_output_at(self, actor: Actor, output: str | None) -> str:
+        if output is None:
+            return "none"
+        return "there" if self.disk.outputs.get(output.rpartition("/")[2]) else "missing"
+
     def do_output_of(self, actor: Actor, _: str, task: Task) -> str:
         return self.disk.output(task)
+
+    # ---- beats ----
+
+    def do_listdir(self, actor: Actor, kind: str) -> list[str]:
+        """What a shim finds of itself in `ends`, or is new to it in `requests`."""
+        order = self.orders[actor.pid]
+        if kind == "ends":
+            return [said(order.key)] if order.key in self.disk.ends else []
+        if kind == "workers":
+            return []  # who shares a disk knows it from the beginning
+        return [str(number) for number in range(order.launch.heard + 1, len(self.disk.requests) + 1)]
+
+    def do_beat(self, actor: Actor, counter: int, worker: str = "") -> None:
+        name = worker or said(self.orders[actor.pid].key)
+        self.disk.beats[name] = f"{counter:015d}"
+        self.disk.beat_at[name] = self.now
+
+    def do_no_beat(self, actor: Actor) -> None:
+        self.disk.beats.pop(said(self.orders[actor.pid].key), None)
 
     # ---- old outputs ----
 
@@ -87,7 +117,8 @@ class Files(Machine):
         self.judge.must(not self.disk.parts.pop(part), "a filled part was removed")
 
     def do_move_output(self, actor: Actor, part: tuple[str, int, int]) -> None:
-        self.judge.move(self, part)
+        is_woken = actor.host.was_asleep > actor.planned
+        self.judge.move(self, part, is_late=actor.was_held or is_woken)
         self.disk.parts[part] = self.disk.outputs.pop(part[0], ())
 
     def do_finish_part(self, actor: Actor, part: tuple[str, int, int]) -> None:

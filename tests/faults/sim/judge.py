@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from parallel_train.core.contact import interval
 from parallel_train.core.facts import Claim, End, Lost, TimedOut
 from tests.faults.sim.disk import Disk, Key, Token, has_succeeded
+from tests.faults.sim.telling import said
 
 if TYPE_CHECKING:
-    from tests.faults.sim.actor import Actor
+    from tests.faults.sim.actor import Actor, Command
     from tests.faults.sim.shim import Order
     from tests.faults.sim.world import World
 
@@ -29,9 +31,10 @@ class Judge:
     doubts: dict[Key, str] = field(default_factory=dict)  # claim -> why it must not start
     confirmed: dict[str, int] = field(default_factory=dict)  # task -> the round whose cancel was confirmed last
     moved: Counter[Key] = field(default_factory=Counter)
+    taken: dict[Key, float] = field(default_factory=dict)  # attempts that others ended for their silence, and when
 
     def copy(self) -> Judge:
-        return Judge(set(self.written), dict(self.doubts), dict(self.confirmed), self.moved.copy())
+        return Judge(set(self.written), dict(self.doubts), dict(self.confirmed), self.moved.copy(), dict(self.taken))
 
     @staticmethod
     def must(fact: Any, otherwise: str) -> None:
@@ -56,28 +59,88 @@ class Judge:
             if disk.deciding(need) != attempt:
                 self.doubts[key] = f"{need}.{attempt} was not the deciding attempt when it was claimed"
 
-    def end(self, disk: Disk, end: End) -> None:
-        key = (end.task, end.attempt)
+    def end(self, world: World, actor: Actor, end: End) -> None:
+        disk, key = world.disk, (end.task, end.attempt)
         self.must(key in disk.claims, f"{key} ended without a claim")
+        if end.outcome == Lost("expired"):
+            self._taken(world, actor, disk.claims[key])
         if not has_succeeded(end):
             return
         round_ = disk.claims[key].round
         others = [c.attempt for c, e in disk.attempts(end.task) if c.round == round_ and has_succeeded(e)]
         self.must(not others, f"{key} is a second success of round {round_}, after attempts {others}")
 
-    def start(self, world: World, order: Order) -> None:
+    def _taken(self, world: World, actor: Actor, claim: Claim) -> None:
+        """Somebody takes an attempt for dead because he heard nothing of it: so there was nothing to be heard."""
+        key = (claim.task, claim.attempt)
+        self.taken[key] = world.now
+        self.must(claim.owner.machine != actor.host.name, f"{key} was taken over on its own host")
+        last = world.disk.beat_at[f"{claim.task}.{claim.attempt}"]
+        silence = actor.planned - last
+        is_late = actor.was_held or last > actor.planned  # a kernel held it back, or it was itself held up just here
+        self.must(
+            silence > claim.lease or is_late, f"{key} was taken over after {silence:.1f} s of silence by {actor.name}"
+        )
+
+    def may_run_on(self, world: World, command: Command) -> bool:
+        """Whether nobody could have halted it: its machine was suspended while it ran, or its shim was shot, and with
+        it whoever could have swept what it left.
+        """
+        key = command.order.key
+        if command.shim not in world.actors:
+            return key in self.taken
+        return key in self.taken and command.host.was_asleep > command.at and not self._has_had_time(world, command)
+
+    def _has_had_time(self, world: World, command: Command) -> bool:
+        """Whether its shim must know by now that it was ended by somebody else."""
+        host, patience = command.host, 2 * interval(command.order.lease) + 2.0
+        since = max(self.taken[command.order.key], host.was_asleep, host.was_cut)
+        return world.now > since + patience
+
+    def _is_just_taken(self, world: World, order: Order) -> bool:
+        """It was let go on by a beat that found no end; whoever comes after it waits until its next one."""
+        return order.key in self.taken and world.now < self.taken[order.key] + interval(order.lease)
+
+    def halt(self, world: World, command: Command) -> None:
+        """Its shim stops it: it can't have reached the disk for half a lease."""
+        lease, host = command.order.lease, command.host
+        last = max(world.disk.beat_at[said(command.order.key)], command.at)
+        is_cut = max(host.was_cut, host.was_asleep) > world.now - lease
+        self.must(is_cut or world.now - last >= lease / 2, f"{command.order.key} was halted without need")
+
+    def let_go_on(self, world: World, command: Command) -> None:
+        self._alone(world, command.order, "goes on")
+
+    def goes_on(self, world: World, order: Order) -> None:
+        """Its shim has looked around."""
+        for command in world.commands.values():
+            if command.order is order and order.key in self.taken and command.runs:
+                self.must(not self._has_had_time(world, command), f"{order.key} runs on though others ended it")
+
+    def _alone(self, world: World, order: Order, what: str) -> None:
+        for command in world.commands.values():
+            other = command.order
+            if other is order or other.launch.task.id != order.launch.task.id or not command.runs:
+                continue
+            if not (self.may_run_on(world, command) or self._is_just_taken(world, order)):
+                raise BrokenError(f"{order.key} {what} while {other.key} runs")
+
+    def start(self, world: World, order: Order, actor: Actor) -> None:
         """A command is started."""
+        if actor.host.was_asleep > actor.planned and order.key in self.taken:
+            return  # its machine was suspended just here: it will know with its next look
         task, disk, key = order.launch.task, world.disk, order.key
         self.must(key in disk.claims, f"{key} starts without a claim")
         claim = disk.claims[key]
         doubt = self.doubts.get(key)
         if doubt and not (doubt == PAUSED and not disk.is_paused(task.id)):
             raise BrokenError(f"{key} starts though {doubt}")
+        self.must(key not in disk.ends, f"{key} starts after its end")
+        self._alone(world, order, "starts")
         for command in world.commands.values():
             other = command.order
             if not command.lives:
                 continue
-            self.must(other.launch.task.id != task.id, f"{key} starts while {other.key} runs")
             shared = set(other.launch.slots) & set(order.launch.slots)
             self.must(not shared, f"{key} starts on {shared} where something of {other.key} lives")
         self._no_reader(world, task.id, key, claim.round)
@@ -111,30 +174,44 @@ class Judge:
     def _no_reader(self, world: World, task: str, key: Key, number: int) -> None:
         """Nobody reads what this attempt is about to replace (a kept output may be written into while it is read)."""
         for command in world.commands.values():
-            if command.lives and task in command.order.launch.task.needs:
+            if command.lives and task in command.order.launch.task.needs and command.order.key not in self.taken:
                 made_from = world.disk.claims[command.order.key].needs[task]
                 since = self._round(world.disk, (task, made_from))
                 replaced = world.disk.put_aside_for(task, number) > since
-                self.must(not replaced, f"{key} starts while {command.order.key} reads what it replaces")
+                self.must(
+                    not replaced or self._is_withdrawn(world, command),
+                    f"{key} starts while {command.order.key} reads what it replaces",
+                )
 
     @staticmethod
     def _round(disk: Disk, token: Token) -> int:
         """The round in which something was written; 0 for what was there before us."""
         return disk.claims[token].round if token[1] else 0
 
-    def move(self, world: World, part: tuple[str, int, int]) -> None:
+    def move(self, world: World, part: tuple[str, int, int], *, is_late: bool) -> None:
+        """`is_late`: a kernel held it back while the disk was out of reach, or its machine was suspended just then: nobody
+        can help that.
+        """
         task, number, _ = part
         tokens = world.disk.outputs.get(task, ())
         for token in tokens:
-            self.must(
-                self._round(world.disk, token) < number, f"what {token} made is put aside for its own round {number}"
-            )
+            is_older = self._round(world.disk, token) < number
+            self.must(is_older or is_late, f"what {token} made is put aside for its own round {number}")
         if tokens:
             self.moved[task, number] += 1
             self.must(self.moved[task, number] == 1, f"the output of {task} is put aside twice for round {number}")
         for command in world.commands.values():
-            reads = command.lives and task in command.order.launch.task.needs
-            self.must(not reads or not tokens, f"the output of {task} is moved while {command.order.key} reads it")
+            reads = command.lives and task in command.order.launch.task.needs and command.order.key not in self.taken
+            is_known = is_late or self._is_withdrawn(world, command)
+            self.must(
+                not reads or not tokens or is_known, f"the output of {task} is moved while {command.order.key} reads it"
+            )
+
+    @staticmethod
+    def _is_withdrawn(world: World, command: Command) -> bool:
+        """Whether no task file names it any more: a run of the edited file knows nothing of it, and what it reads."""
+        name = command.order.launch.task.id
+        return not any(task.id == name for s in world.disk.newest().values() for task in s.tasks)
 
     def confirm(self, world: World, tasks: Mapping[str, int]) -> None:
         """A person was told that nothing of these runs any more."""
@@ -144,7 +221,11 @@ class Judge:
                 continue  # it had succeeded, or somebody asked for it again
             for command in world.commands.values():
                 runs = command.lives and command.order.launch.task.id == name
-                self.must(not runs, f"{command.order.key} runs though its cancel was confirmed")
+                is_known = command.order.key in self.taken and not self._has_had_time(world, command)
+                self.must(
+                    not runs or is_known or not command.runs,
+                    f"{command.order.key} runs though its cancel was confirmed",
+                )
 
     def left(self, world: World, actor: Actor, code: int, loop: Any) -> None:
         """A run ended with `code`. Its word is held against the disk where nobody can have changed it since."""

@@ -22,9 +22,9 @@ def likeness(world: Patient) -> bytes:
     names = _names(world)
     parts = [
         *(word(getattr(world.disk, kind)) for kind in ("tasks", "rounds", "claims", "ends", "requests")),
-        word({name: world.is_alive(owner) for name, owner in world.disk.workers.items()}),
+        word({name: world.is_alive(owner, world.hosts[0]) for name, owner in world.disk.workers.items()}),
         *(word(getattr(world.disk, kind)) for kind in ("outputs", "parts", "aside")),
-        word({key: world.is_alive(claim.owner) for key, claim in world.disk.claims.items()}),
+        word({key: world.is_alive(claim.owner, world.hosts[0]) for key, claim in world.disk.claims.items()}),
         word(sorted(_actor(world, actor, names) for actor in world.actors.values())),
         word(sorted((names[pid], _runner(runner, names)) for pid, runner in world.runners.items())),
         word({slot: sorted(names.get(pid, "?") for pid in held) for slot, held in world.locks.items()}),

@@ -16,10 +16,10 @@ from tests.faults.sim.worker import Scheduler, Silent, SimClock, SimRunner
 from tests.faults.sim.world import World
 
 # Steps that nobody else can notice and that notice nothing that could be otherwise: taken at once, in any order.
-ALONE = {"top", "read", "reaped", "has_left", "sweep_own", "output", "is_filled", "left"}
+ALONE = {"top", "read", "output_at", "is_filled", "left", "no_beat", "prepare"}
 # And some that are taken together with the one before, so that there are fewer orders: what is between them is left to
 # the stories. A whole look of a scheduler at the records is one step.
-JOINED = {"sign", "unsign", "report", "make_part", "output_of"}
+JOINED = {"sign", "unsign", "report", "make_part", "output_of", "beat"}
 KINDS = ("tasks", "rounds", "claims", "ends", "requests")
 
 
@@ -31,24 +31,33 @@ class Patient(World):
         self.now = 0.0
         self.is_logging = True
         self.kills = 0
+        self.lag: dict[int, float] = {}  # what the clock of each shim shows
+        self.looked: dict[int, int] = {}  # how many requests each shim has seen
 
     def do_wait(self, actor: Actor, seconds: float) -> tuple[list[Any], float]:
         events, _ = super().do_wait(actor, seconds)
         return events, 0.0 if events else 1000.0
 
-    def _news(self, actor: Actor, stopped: str) -> str:
-        _, command = self._own(actor.pid)
-        if not command.leader:
-            return "over"
-        told = self.signals.get(actor.pid, frozenset())
-        if told:
-            return "quit" if "quit" in told else "term"
-        return "look" if not stopped and len(self.disk.requests) > actor.op[2] else ""
+    def clock_of(self, actor: Actor) -> float:
+        return self.lag.get(actor.pid, 0.0)
+
+    def do_await(self, actor: Actor, numbers: tuple[int, ...], seconds: float) -> int:
+        told = super().do_await(actor, numbers, seconds)
+        if not told:
+            self.lag[actor.pid] = self.lag.get(actor.pid, 0.0) + seconds
+        return told
+
+    def do_listdir(self, actor: Actor, kind: str) -> list[str]:
+        self.looked[actor.pid] = len(self.disk.requests)
+        return super().do_listdir(actor, kind)
 
     def is_ready(self, actor: Actor) -> bool:
         match actor.op:
             case ("wait", _):
                 return True
+            case ("await", numbers, _):
+                fresh = len(self.disk.requests) > self.looked.get(actor.pid, self.orders[actor.pid].launch.heard)
+                return fresh or not self.signals.get(actor.pid, frozenset()).isdisjoint(numbers)
             case ("looked_for", _, s, queue):
                 return self._is_news(s, queue)
             case _:
@@ -58,7 +67,7 @@ class Patient(World):
         """Whether somebody who waits for ends would find anything."""
         fresh = any(len(getattr(self.disk, kind)) > len(queue.seen(kind)) for kind in KINDS)
         living = (line.attempts[-1] for line in s.lines.values() if line.attempts and line.attempts[-1].end is None)
-        return fresh or any(self.is_alive(attempt.claim.owner) is False for attempt in living)
+        return fresh or any(self.is_alive(attempt.claim.owner, self.hosts[0]) is False for attempt in living)
 
     def copy(self) -> Patient:
         other = Patient.__new__(Patient)
@@ -68,7 +77,7 @@ class Patient(World):
         other.actors = {pid: replace(actor, steps=None) for pid, actor in self.actors.items()}
         other.runners = {pid: _runner_like(runner) for pid, runner in self.runners.items()}
         other.commands = {pid: _command_like(command) for pid, command in self.commands.items()}
-        for name in ("orders", "parents", "locks", "signed", "signals", "started", "read_at", "counts"):
+        for name in ("orders", "parents", "locks", "signed", "signals", "read_at", "counts", "lag", "looked"):
             setattr(other, name, dict(getattr(self, name)))
         return other
 
@@ -112,8 +121,8 @@ def at_top(actor: Actor) -> None:
     kept.looked_at = max(loop.looked_at - now, -1.0)
     kept.had_company, kept.complaint = loop.had_company, loop.complaint
     actor.make, actor.log, actor.steps, actor.op = partial(resumed, kept), (), None, ()
-    actor.take(None)  # up to the top
-    actor.take(None)
+    actor.take(None, None, 0.0)  # up to the top
+    actor.take(None, None, 0.0)
 
 
 def choices(world: Patient) -> Iterator[tuple[str, int]]:

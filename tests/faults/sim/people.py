@@ -16,7 +16,7 @@ from tests.faults.sim.shim import Steps
 from tests.faults.sim.worker import SimClock, read
 
 PATIENCE = 45.0
-POLL = 0.1
+POLL = 0.5
 
 
 def asks(kind: Asking, tasks: dict[str, int]) -> Steps:

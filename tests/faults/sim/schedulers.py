@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from parallel_train.core.events import Claimed, Ended, Event, Interrupted, Refused, Vanished
 from parallel_train.core.facts import Claim
 from tests.faults.sim import shim as processes
@@ -21,10 +23,12 @@ class Schedulers(Machine):
         runner = self.runner(actor)
         held = tuple(slot for slot in order.launch.slots if slot in self.locks)
         if held:
-            runner.events.append(Refused(*order.key, "busy", self.now, held))
+            for slot in held:
+                self.sweep_dead_holder(actor, slot)
+            runner.events.append(Refused(*order.key, "busy", self.clock_of(actor), held))
             return
         if not runner.launcher:
-            made = self.spawn("launcher", f"launcher of {actor.name}", processes.launcher)
+            made = self.spawn("launcher", f"launcher of {actor.name}", processes.launcher, on=actor.host)
             self.parents[made.pid] = actor.pid
             self.begin(made)
             runner.launcher = made.pid
@@ -32,14 +36,22 @@ class Schedulers(Machine):
         self.wake(runner.launcher)
         runner.asked += (order.key,)
 
+    def sweep_dead_holder(self, actor: Actor, slot: str) -> None:
+        """procs.locks: what holds the slot still after its shim died is nobody's."""
+        boot, shim = self.signed.get(slot, (0, 0))
+        if boot == actor.host.boot and shim not in self.actors:
+            self._kill_children([shim])
+
     def do_watch(self, actor: Actor, claim: Claim) -> None:
-        runner, alive, key = self.runner(actor), self.is_alive(claim.owner), (claim.task, claim.attempt)
+        runner, key = self.runner(actor), (claim.task, claim.attempt)
+        alive = self.is_alive(claim.owner, actor.host)
         if alive is None:
             return
         if alive:
-            runner.watched[key] = claim.owner.pid
+            runner.watched[key] = self.process(claim.owner, actor.host)
         else:
-            runner.events.append(self._found_dead(key, is_rebooted=claim.owner.boot != str(self.boot)))
+            is_rebooted = claim.owner.boot != str(actor.host.boot)
+            runner.events.append(self._found_dead(actor, key, is_rebooted=is_rebooted))
 
     def do_stop(self, actor: Actor, key: Key, kill: bool) -> None:
         runner = self.runner(actor)
@@ -48,30 +60,35 @@ class Schedulers(Machine):
             return
         pid = runner.shims.get(key) or runner.watched.get(key)
         if pid is not None:
-            self.signal(pid, "quit" if kill else "term")
+            self.tell(pid, key, kill=kill)
 
-    def signal(self, pid: int, name: str) -> None:
-        if pid in self.actors:
-            self.signals[pid] = self.signals.get(pid, frozenset()) | {name}
-            self.wake(pid)
+    def has_signed(self, pid: int) -> bool:
+        """procs.proof: a record alone does not say whom to signal."""
+        return any(shim == pid for _, shim in self.signed.values())
+
+    def tell(self, pid: int, key: Key, *, kill: bool) -> None:
+        """Tell the shim of an attempt to stop it."""
+        if pid in self.actors and self.has_signed(pid):
+            self.judge.must(pid in self.orders and self.orders[pid].key == key, f"a stranger was signalled for {key}")
+            self.signal(pid, signal.SIGQUIT if kill else signal.SIGTERM)
 
     def do_signal(self, actor: Actor, claim: Claim) -> None:
-        if self.is_alive(claim.owner):
-            self.signal(claim.owner.pid, "term")
+        if self.is_alive(claim.owner, actor.host):
+            self.tell(self.process(claim.owner, actor.host), (claim.task, claim.attempt), kill=False)
 
     def do_is_dead(self, actor: Actor, claim: Claim) -> bool:
-        return self.is_alive(claim.owner) is False
+        return self.is_alive(claim.owner, actor.host) is False
 
     def do_sweep_claim(self, actor: Actor, claim: Claim) -> None:
-        if claim.owner.boot == str(self.boot):
-            self._kill_children([claim.owner.pid])
+        if claim.owner.boot == str(actor.host.boot):  # a cookie names a process by its start time too
+            self._kill_children([n for n in (claim.owner.start,) if claim.owner.machine == actor.host.name])
 
     def do_wait(self, actor: Actor, _: float) -> tuple[list[Event], float]:
         runner = self.runner(actor)
         if not runner.events:
-            self._collect(runner)
+            self._collect(actor, runner)
         events, runner.events = runner.events, []
-        return events, self.now
+        return events, self.clock_of(actor)
 
     def has_news(self, actor: Actor) -> bool:
         """Whether a scheduler's wait would end now."""
@@ -86,66 +103,70 @@ class Schedulers(Machine):
         runner = self.runners.pop(actor.pid, None)
         self.wake(runner.launcher if runner else 0)
 
-    def _collect(self, runner: Runner) -> None:
+    def _collect(self, actor: Actor, runner: Runner) -> None:
         for pipe in runner.replies:
             runner.has_answered = True
             runner.asked = tuple(key for key in runner.asked if key != pipe.key)
             runner.pipes += (pipe,)
             runner.shims[pipe.key] = pipe.pid
             if pipe.key in runner.early:
-                self.signal(pipe.pid, "quit" if runner.early.pop(pipe.key) else "term")
+                self.tell(pipe.pid, pipe.key, kill=runner.early.pop(pipe.key))
         runner.replies = ()
         if runner.launcher and runner.launcher not in self.actors:
             why = "behind" if runner.has_answered else "trouble"
-            runner.events += [Refused(*key, why, self.now) for key in runner.asked]  # type: ignore[arg-type]
+            runner.events += [Refused(*key, why, self.clock_of(actor)) for key in runner.asked]  # type: ignore[arg-type]
             runner.launcher, runner.asked, runner.inbox = 0, (), ()
             runner.early.clear()
-        self._hear(runner)
+        self._hear(actor, runner)
 
-    def _hear(self, runner: Runner) -> None:
+    def _hear(self, actor: Actor, runner: Runner) -> None:
         for pipe in runner.pipes:
             for message in pipe.messages:
-                runner.events.append(self._heard(pipe, message))
+                runner.events.append(self._heard(actor, pipe, message))
             pipe.messages = ()
             if pipe.pid not in self.actors:
-                self._close(runner, pipe)
+                self._close(actor, runner, pipe)
         for key, pid in list(runner.watched.items()):
             if pid not in self.actors:
                 del runner.watched[key]
-                runner.events.append(self._found_dead(key))
+                runner.events.append(self._found_dead(actor, key))
 
-    def _close(self, runner: Runner, pipe: Pipe) -> None:
+    def _close(self, actor: Actor, runner: Runner, pipe: Pipe) -> None:
         runner.pipes = tuple(other for other in runner.pipes if other is not pipe)
         if runner.shims.get(pipe.key) == pipe.pid:
             del runner.shims[pipe.key]
         if pipe.is_over:
             return
         if pipe.has_claimed:
-            runner.events.append(self._found_dead(pipe.key))
+            runner.events.append(self._found_dead(actor, pipe.key))
         else:
             why = "behind" if pipe.key in self.disk.claims else "trouble"
-            runner.events.append(Refused(*pipe.key, why, self.now))  # type: ignore[arg-type]
+            runner.events.append(Refused(*pipe.key, why, self.clock_of(actor)))  # type: ignore[arg-type]
 
-    def _heard(self, pipe: Pipe, message: Step) -> Event:
+    def _heard(self, actor: Actor, pipe: Pipe, message: Step) -> Event:
         match message:
             case ("claimed", claim):
                 pipe.has_claimed = True
                 return Claimed(claim)
             case ("refused", why, slots):
                 pipe.is_over = True
-                return Refused(*pipe.key, why, self.now, slots)
+                return Refused(*pipe.key, why, self.clock_of(actor), slots)
             case (_, None):
                 pipe.is_over = True
-                return self._found_dead(pipe.key)
+                return self._found_dead(actor, pipe.key)
             case (_, end):
                 pipe.is_over = True
-                return Ended(end, self.now)
+                return Ended(end, self.clock_of(actor))
         raise AssertionError(message)
 
-    def _found_dead(self, key: Key, *, is_rebooted: bool = False) -> Event:
-        end = self.disk.ends.get(key)
-        return Ended(end, self.now) if end is not None else Vanished(*key, "rebooted" if is_rebooted else "killed")
+    def _found_dead(self, actor: Actor, key: Key, *, is_rebooted: bool = False) -> Event:
+        end = self.disk.ends.get(key) if actor.host.cut <= self.now else None
+        return (
+            Ended(end, self.clock_of(actor))
+            if end is not None
+            else Vanished(*key, "rebooted" if is_rebooted else "killed")
+        )
 
     def interrupt(self, actor: Actor, level: int, code: int) -> None:
-        self.runner(actor).events.append(Interrupted(level, code, self.now))
+        self.runner(actor).events.append(Interrupted(level, code, self.clock_of(actor)))
         self.wake(actor.pid)

@@ -1,23 +1,22 @@
 """The processes beside the schedulers, step by step: shim, launcher, command.
 
-They do what parallel_train/procs does, in the same order; each `yield` is one step that others may come in between.
+What a shim decides is the product's own code (sim.product); the rest is done as parallel_train/procs does it, in the
+same order. Each `yield` is one step that others may come in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
+from parallel_train.core import wire
 from parallel_train.core.events import Launch
-from parallel_train.core.facts import Claim, End, Exited, NotStarted, Outcome, Owner, TimedOut
-from tests.faults.sim.disk import FixedDict, Key
+from parallel_train.core.facts import Exited, Outcome, Owner
+from tests.faults.sim import product
+from tests.faults.sim.disk import Key
+from tests.faults.sim.product import Beat, Step, Steps
 
-Step = tuple[Any, ...]
-Steps = Generator[Step, Any, Any]
+__all__ = ["Fate", "Order", "Step", "Steps"]
 
-
-SWEEP_GRACE = 2.0
 SUCCESS = Exited(0)
 
 
@@ -25,6 +24,8 @@ SUCCESS = Exited(0)
 class Order:
     launch: Launch
     worker: str
+    lease: float = 300.0
+    is_shared: bool = False
 
     @property
     def key(self) -> Key:
@@ -50,147 +51,31 @@ class Fate:
 
 
 def shim(order: Order, owner: Owner) -> Steps:
+    """procs.shim.main"""
+    does = product.SHIM
     for slot in sorted(order.launch.slots):
         if not (yield "take", slot):
             yield "report", ("refused", "busy", (slot,))
             return
     for slot in order.launch.slots:
         yield "sign", slot
+    wanted = product.order_of(order, owner)
     try:
-        claim = yield from _claim(order, owner)
-    except OSError:
-        claim = "trouble"
-    if isinstance(claim, str):
-        yield "report", ("refused", claim, ())
+        claim, log, err = yield from does["_claim"](wanted)
+    except does["RefusedError"] as refused:
+        yield "report", ("refused", refused.why, ())
         return
-    yield "report", ("claimed", claim)
-    end = yield from _run(order)
-    has_won = yield from _say_end(order, end)
+    except OSError:
+        yield "report", ("refused", "trouble", ())
+        return
+    yield "report", ("claimed", product.claim_of(claim))
+    beat = Beat(wanted, wanted["sent"])
+    yield from beat.start()
+    end = yield from does["_run"](wanted, ([], log, err), beat, lambda _: None)
+    is_ours = yield from does["_say_end"](wanted, end, lambda _: None)
+    yield from beat.withdraw()
     yield ("unsign",)
-    yield "report", ("ended", end if has_won else None)
-
-
-def _claim(order: Order, owner: Owner) -> Steps:
-    """The claim, or why not."""
-    launch, (task, attempt) = order.launch, order.key
-    if attempt > 1 and not (yield "exists", "ends", (task, attempt - 1)):
-        return "behind"
-    if (yield "exists", "claims", order.key) or (yield "exists", "ends", order.key):
-        return "behind"
-    needs = FixedDict({name: seen.deciding for name, seen in launch.needs.items()})
-    claim = Claim(task, attempt, launch.round, launch.task.identity, needs, owner, launch.slots, (), "", "")
-    return claim if (yield "link", "claims", order.key, claim) else "behind"
-
-
-def _run(order: Order) -> Steps:
-    """After a takeover from a host that lost contact it would first wait until that has halted."""
-    launch = order.launch
-    try:
-        doubt = yield from disagreement(order)
-    except OSError as error:
-        doubt = f"the queue can't be read: {error}"
-    if doubt:
-        return End(*order.key, NotStarted(doubt))
-    try:
-        if launch.aside and order.output:
-            yield from put_aside(launch.task.id, launch.aside, launch.attempt)
-    except OSError as error:
-        return End(*order.key, NotStarted(f"could not be started: {error}"))
-    yield ("start",)
-    stopped = yield from watch(order)
-    outcome = yield ("reaped",)
-    swept = yield from sweep()
-    if stopped == "worker":
-        stopped = "cancel" if (yield from _seen_cancelled(order)) else stopped
-    output = yield "output", launch.task
-    if stopped == "timeout":
-        outcome = TimedOut()
-    return End(*order.key, outcome, stopped=stopped, output=output, started="then", swept=swept)
-
-
-def _seen_cancelled(order: Order) -> Steps:
-    try:
-        return (yield from asked_against(order)) == "cancelled"
-    except OSError:
-        return False
-
-
-def disagreement(order: Order) -> Steps:
-    launch = order.launch
-    if (yield "exists", "rounds", (launch.task.id, launch.round + 1)):
-        return "a newer round was opened"
-    for need, seen in launch.needs.items():
-        if (yield "exists", "rounds", (need, seen.round + 1)):
-            return "a need is to run again"
-        if (yield "exists", "claims", (need, seen.last + 1)):
-            return "a need runs again"
-    if not (yield "works", order.worker):
-        return "its worker left"
-    return (yield from asked_against(order))
-
-
-def asked_against(order: Order) -> Steps:
-    launch, name = order.launch, order.launch.task.id
-    paused = {"": False, name: False}
-    for request in (yield "requests", launch.heard):
-        if request.kind == "cancel" and request.tasks.get(name, 0) >= launch.asked_round:
-            return "cancelled"
-        if request.kind in {"pause", "resume"}:
-            paused.update({n: request.kind == "pause" for n in request.tasks or ("",) if n in paused})
-    return "paused" if any(paused.values()) else ""
-
-
-def put_aside(task: str, number: int, attempt: int) -> Steps:
-    if (yield "is_aside", (task, number)):
-        return
-    for part in (yield "parts", (task, number)):
-        if (yield "is_filled", part):
-            yield "finish_part", part
-            return
-        yield "remove_part", part
-    part = (task, number, attempt)
-    yield "make_part", part
-    yield "move_output", part
-    yield "finish_part", part
-
-
-def watch(order: Order) -> Steps:  # noqa: C901  one case per thing that can happen
-    """Until the command is over; who stopped it, if anybody did."""
-    stopped, rung, looked = "", 0, order.launch.heard
-    while True:
-        told = yield "await", stopped, looked
-        if told == "over":
-            return stopped
-        if told == "term" and not stopped:
-            stopped = "worker"
-        elif told == "quit":
-            stopped, rung = stopped or "worker", 2
-        elif told == "timeout":
-            stopped = "timeout"
-        elif told == "look":
-            if not (yield from _seen_cancelled(order)):
-                looked = yield ("last_request",)
-                continue
-            stopped = "cancel"
-        elif told != "rung":
-            continue
-        yield "signal_task", min(rung, 2)
-        rung += 1
-
-
-def sweep() -> Steps:
-    """What outlived the task is told to end, and killed where it does not: that takes its time."""
-    if (yield ("has_left",)):
-        yield "sleep", SWEEP_GRACE
-    return (yield ("sweep_own",))
-
-
-def _say_end(order: Order, end: End) -> Steps:
-    while True:
-        try:
-            return (yield "link", "ends", order.key, end)
-        except OSError:
-            yield "sleep", 0.1
+    yield "report", ("ended", wire.end_of(end) if is_ours else None)
 
 
 def launcher() -> Steps:

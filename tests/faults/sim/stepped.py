@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
-
-PORTS = ("queue", "runner")
 
 
 def again(module: ModuleType, tree: ast.Module | None = None, **instead: Any) -> dict[str, Any]:
@@ -19,44 +18,44 @@ def again(module: ModuleType, tree: ast.Module | None = None, **instead: Any) ->
     return names
 
 
-def stepped(module: ModuleType, name: str) -> Any:
-    """Class `name` of `module`, its methods generators wherever they, or those they call, use a port.
+def stepped(modules: Iterable[ModuleType], steps: Iterable[str], top: str = "") -> dict[str, ast.Module]:
+    """The sources of `modules`, every function a generator that makes one of `steps`, or calls one that does.
 
-    A loop that never ends says `("top", self)` each time round.
+    Steps are written as they are called: `os.listdir`, or `self.queue.*` for whatever is asked of a port. They must be
+    generators too. The loop of function `top` says `("top", self)` each time round.
     """
-    tree = ast.parse(inspect.getsource(module))
-    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-    methods = {node.name: node for node in found.body if isinstance(node, ast.FunctionDef)}
-    waiting: set[str] = set()
+    trees = {module.__name__: ast.parse(inspect.getsource(module)) for module in modules}
+    functions = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    functions = [function for function in functions if function.name != "__init__"]
+    wanted, waiting = frozenset(steps), frozenset[str]()
     while True:
-        more = {n for n, method in methods.items() if any(_waits(each, waiting) for each in ast.walk(method))}
+        more = frozenset(f.name for f in functions if any(_waits(node, wanted, waiting) for node in ast.walk(f)))
         if more == waiting:
             break
         waiting = more
-    for method in (methods[n] for n in waiting):
-        _Steps(waiting).visit(method)
-    return again(module, ast.fix_missing_locations(tree))[name]
+    for function in functions:
+        if function.name in waiting:
+            _Steps(wanted, waiting).visit(function)
+        for node in function.body if function.name == top else ():
+            if isinstance(node, ast.While):
+                node.body.insert(0, ast.parse('yield ("top", self)').body[0])
+    return {name: ast.fix_missing_locations(tree) for name, tree in trees.items()}
 
 
-def _waits(node: ast.AST, waiting: set[str]) -> bool:
-    match node:
-        case ast.Call(func=ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr=port))):
-            return port in PORTS
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=called)):
-            return called in waiting
-    return False
+def _waits(node: ast.AST, steps: frozenset[str], waiting: frozenset[str]) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    head, _, last = called.rpartition(".")
+    return called in steps or f"{head}.*" in steps or last in waiting
 
 
 class _Steps(ast.NodeTransformer):
-    def __init__(self, waiting: set[str]) -> None:
+    def __init__(self, steps: frozenset[str], waiting: frozenset[str]) -> None:
+        self.steps = steps
         self.waiting = waiting
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        is_step = _waits(node, self.steps, self.waiting)
         self.generic_visit(node)
-        return ast.YieldFrom(node) if _waits(node, self.waiting) else node
-
-    def visit_While(self, node: ast.While) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.test, ast.Constant):
-            node.body.insert(0, ast.parse('yield ("top", self)').body[0])
-        return node
+        return ast.YieldFrom(node) if is_step else node

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from parallel_train.core.facts import NotStarted, Request
+from parallel_train.core.contact import interval
+from parallel_train.core.facts import Lost, NotStarted, Request
 from parallel_train.core.situation import rebuild
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from tests.faults.sim import people, shim, worker
-from tests.faults.sim.actor import Actor
+from tests.faults.sim.actor import Actor, Host
 from tests.faults.sim.copying import situation_like
 from tests.faults.sim.disk import Submission
 from tests.faults.sim.draws import Draws
@@ -37,18 +39,20 @@ FAILING = {
 }  # steps that a full or ailing disk may refuse
 
 
-class WorldClock:
-    """All workers of a story read one clock; each reads it when it wants."""
+class HostClock:
+    """All workers of a host read one clock; each reads it when it wants."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, host: Host) -> None:
         self.world = world
+        self.host = host
+        self.lease = world.lease if world.is_shared else 0.0
 
     def monotonic(self) -> float:
-        return self.world.now
+        return self.world.now + self.host.clock
 
     @property
     def now(self) -> float:
-        return self.world.now
+        return self.monotonic()
 
     @now.setter
     def now(self, _: float) -> None:
@@ -58,8 +62,11 @@ class WorldClock:
 class Story(Draws):
     def __init__(self, seed: int | str, say: Callable[[str], None] | None = None) -> None:
         super().__init__(seed)
-        self.world = World(self.fate, say)
-        self.clock: Any = WorldClock(self.world)
+        self.world = World(self.fate, say, self.hosts, pids=25)
+        self.world.lease = self.lease
+        for host in self.world.hosts[1:]:
+            host.clock, host.wall = self.chance.uniform(-900, 9000), self.chance.uniform(-3600, 3600)
+        self.clocks: dict[str, Any] = {host.name: HostClock(self.world, host) for host in self.world.hosts}
         self.counts: Counter[str] = Counter()
         self.loops: dict[int, Any] = {}
         self.steps = 0
@@ -74,31 +81,41 @@ class Story(Draws):
     def starts(self, wants: Wants) -> None:
         world = self.world
         name = f"w{world.last_pid + 1}"
-        owner = world.owner(world.last_pid + 1, name)
+        host = self.some_host()
+        if world.is_shared:
+            slots, cpu_slots = ([f"{host.name} {slot}" for slot in some] for some in (wants.slots, wants.cpu_slots))
+            wants = replace(wants, slots=tuple(slots), cpu_slots=tuple(cpu_slots))
+        owner = world.owner(name, host)
         self.counts["workers"] += 1
-        if world.say is not None:
-            world.say(f"{world.now:9.3f} {name} begins: {spoken(wants)}")
-        world.begin(world.spawn("worker", name, worker.run, owner, wants, self.clock, self.hold))
+        world.tell_of(host, f"{name} begins: {spoken(wants)}")
+        clock = self.clocks[host.name]
+        world.begin(world.spawn("worker", name, worker.run, owner, wants, clock, self.hold, on=host))
+
+    def some_host(self) -> Host:
+        """One that is awake."""
+        hosts = self.world.hosts
+        return self.chance.choice([h for h in hosts if h.asleep <= self.world.now] or hosts[:1])
 
     def tell(self) -> None:
         for _ in range(CHAPTERS):
             self.chapter()
 
     def hold(self, loop: Any) -> None:
-        self.loops[loop.queue.owner.pid] = loop
+        self.loops[loop.queue.owner.start] = loop
 
     def asks(self) -> None:
         world, draw = self.world, self.chance.random
         names = [t.id for t in self.tasks if draw() < 0.4] or [self.tasks[0].id]
-        owner = world.owner(world.last_pid + 1, f"anna{world.last_pid + 1}")
+        host = self.some_host()
+        owner, clock = world.owner(f"anna{world.last_pid + 1}", host), self.clocks[host.name]
         kind = self.chance.choice(
             ("cancel", "cancel", "cancel", "retry", "retry", "pause", "resume", "add", "priority")
         )
         self.counts[kind] += 1
         if kind == "cancel":
-            steps: tuple[Any, ...] = (people.cancel, owner, names, self.clock)
+            steps: tuple[Any, ...] = (people.cancel, owner, names, clock)
         elif kind == "retry":
-            steps = (people.retry, owner, names, self.clock)
+            steps = (people.retry, owner, names, clock)
         elif kind == "priority":
             steps = (people.priority, names, self.chance.choice((-1, 2)))
         elif kind == "add":
@@ -106,7 +123,7 @@ class Story(Draws):
         else:
             steps = (people.pause, kind, names if draw() < 0.5 else [])
         name = f"anna ({kind} {' '.join(names)})"
-        world.begin(world.spawn("person", name, *steps))
+        world.begin(world.spawn("person", name, *steps, on=host))
 
     @staticmethod
     def add(tasks: tuple[Task, ...]) -> Any:
@@ -125,20 +142,46 @@ class Story(Draws):
         """A fault, or a person who wants something."""
         world, chance = self.world, self.chance
         kind = chance.choices(
-            ("kill", "shim", "launcher", "ask", "worker", "interrupt", "reboot", "asleep", "stranger"),
-            (3, 2, 1, 5, 4, 1, 0.2, 2, 3),
+            (
+                "kill",
+                "shim",
+                "launcher",
+                "ask",
+                "worker",
+                "interrupt",
+                "reboot",
+                "asleep",
+                "stranger",
+                "cut",
+                "suspend",
+            ),
+            (3, 2, 1, 5, 4, 1, 0.2, 2, 3, 8 * world.is_shared, world.is_shared),
         )[0]
         of = {"kill": "worker", "interrupt": "worker", "asleep": ""}.get(kind, kind)
         some = [a for a in world.actors.values() if of in {"", a.kind}]
+        if kind == "asleep" and world.is_shared:  # a shim that is stopped alone can't halt its command
+            some = [a for a in some if a.kind not in {"shim", "beat"}]
         if kind == "ask":
             self.asks()
         elif kind == "reboot":
             self.counts["reboots"] += 1
-            world.reboot()
+            world.reboot(chance.choice(world.hosts))
         elif kind == "stranger":
             self.counts["strangers"] += 1
-            stay = chance.choice((0.0, 1.0, 10.0))
-            world.begin(world.spawn("stranger", "stranger", shim.stranger, chance.choice(self.slots), stay))
+            stay, host, slot = chance.choice((0.0, 1.0, 10.0)), self.some_host(), chance.choice(self.slots)
+            slot = f"{host.name} {slot}" if world.is_shared else slot
+            world.begin(world.spawn("stranger", "stranger", shim.stranger, slot, stay, on=host))
+        elif kind == "cut":
+            self.counts["cuts"] += 1
+            host, seconds = (
+                self.some_host(),
+                self.lease * chance.choice((0.1, 0.4, 0.6, 1.1, 2.5, 2.5)) * chance.uniform(1, 1.2),
+            )
+            world.cut(host, seconds, is_refused=chance.random() < 0.3, has_answered=chance.random())
+        elif kind == "suspend":
+            self.counts["suspensions"] += 1
+            seconds = self.lease * chance.choice((0.3, 0.7, 1.3, 2.5))
+            world.suspend(self.some_host(), seconds, clock_stops=chance.random() < 0.7)
         elif kind == "worker":
             if sum(a.kind == "worker" for a in world.actors.values()) < 4:
                 self.starts(self.wants())
@@ -154,23 +197,24 @@ class Story(Draws):
 
     # ---- time ----
 
-    def go_on(self, until: float | None, *, people_only: bool = False) -> None:
+    def go_on(self, until: float | None, *, people_only: bool = False, is_calm: bool = False) -> None:
         """Step after step: with faults until then, or without any until everybody (or every person) is done."""
         world, chance = self.world, self.chance
+        is_calm = is_calm or until is None
         budget = MOST_STEPS
         while self._is_going_on(until, people_only=people_only):
-            if until is not None and world.now - self.before > self.gap * chance.random() * 2:
+            if not is_calm and world.now - self.before > self.gap * chance.random() * 2:
                 self.before = world.now
                 self.goes_wrong()
             ready = [a for a in world.actors.values() if a.until <= world.now and a.nap <= world.now]
             if not ready:
-                world.now = self._next(until)
+                world.now = self._next(until, is_calm=is_calm)
                 continue
             chosen = chance.choice(ready) if len(ready) > 1 else ready[0]
             if chosen.op[0] in WAITING and not world.is_ready(chosen):
                 world.settle(chosen)
                 continue
-            self.step(chosen, is_calm=until is None)
+            self.step(chosen, is_calm=is_calm)
             budget -= 1
             if not budget:
                 raise BrokenError(f"no end in sight: {self.standstill()}")
@@ -180,10 +224,10 @@ class Story(Draws):
             return self.world.now < until
         return any(a.kind == "person" or not people_only for a in self.world.actors.values())
 
-    def _next(self, until: float | None) -> float:
+    def _next(self, until: float | None, *, is_calm: bool) -> float:
         times = [max(a.until, a.nap) for a in self.world.actors.values()]
         if until is not None:
-            times.append(min(until, self.before + self.gap))
+            times += [until] if is_calm else [until, self.before + self.gap]
         found = max(min(times, default=float("inf")), self.world.now + STEP)
         if found == float("inf"):
             raise BrokenError(f"everybody waits: {self.standstill()}")
@@ -209,14 +253,35 @@ class Story(Draws):
         else:
             world.now += STEP
         error = None
+        if self.world.is_shared and chosen.op[:2] == ("link", "ends") and chosen.op[3].outcome == Lost("expired"):
+            self.comes_back(chosen)
+            if chosen.nap > world.now:
+                return
         if not is_calm and self.trouble and chosen.op[0] in FAILING and chance.random() < self.trouble:
             error = FULL
         try:
+            if self.holdup and chance.random() < self.holdup and chosen.answer is None and chosen.op[0] != "top":
+                if world.act(chosen, error):  # it hears of it late
+                    chosen.nap = max(chosen.nap, world.now + self.held_up(chosen))
+                return
             world.step(chosen, error)
         except (OSError, UsageError):
             world.end(chosen.pid)  # a command that could not write says so and ends
         if self.holdup and chance.random() < self.holdup:
-            chosen.nap = world.now + chance.expovariate(2.0)
+            chosen.nap = max(chosen.nap, world.now + self.held_up(chosen))
+
+    def comes_back(self, observer: Actor) -> None:
+        """The worst moment: he who was silent is there again just when somebody is about to end his attempt."""
+        owner = self.world.disk.claims[observer.op[2]].owner
+        if observer.planned >= self.world.now - STEP and self.chance.random() < 0.7:
+            self.counts["comebacks"] += 1
+            self.world.heal(next(host for host in self.world.hosts if host.name == owner.machine))
+            observer.nap = self.world.now + self.chance.uniform(0.2, 2.5) * interval(self.lease)
+
+    def held_up(self, actor: Actor) -> float:
+        """Seconds. Where others take over, a shim must be faster than that: it has a beat's time for it."""
+        seconds = self.chance.expovariate(2.0)
+        return min(seconds, interval(self.lease) / 3) if self.world.is_shared else seconds
 
     def chapter(self) -> None:
         """A time of faults, then peace, and a run that must bring everything to its end."""
@@ -227,6 +292,7 @@ class Story(Draws):
             self.starts(self.wants())
         self.go_on(world.now + self.chance.choice((2.0, 5.0, 15.0)))
         self.go_on(None, people_only=True)
+        self.go_on(max(max(host.cut, host.asleep) for host in world.hosts), is_calm=True)
         world.begin(world.spawn("person", "anna (resume)", people.pause, "resume", []))
         world.begin(world.spawn("person", "anna (resume all)", people.pause, "resume", [t.id for t in self.tasks]))
         self.go_on(None)
@@ -237,8 +303,12 @@ class Story(Draws):
     def must_be_over(self) -> None:
         disk, judge = self.world.disk, self.world.judge
         judge.nothing_lost(disk)
-        judge.must(not self.world.locks, f"slots are held by nobody: {self.world.locks}")
-        judge.must(not self.world.commands, "something lives on")
+        # What a shim left that was shot, on a host where nobody works any more, waits for the next who works there.
+        world = self.world
+        orphans = {n for n, c in world.commands.items() if world.is_shared and c.shim not in world.actors}
+        held = {slot: pids - orphans for slot, pids in world.locks.items() if pids - orphans}
+        judge.must(not held, f"slots are held by nobody: {held}")
+        judge.must(not world.commands.keys() - orphans, "something lives on")
         named = {task.id for task in self.tasks}
         left = sorted(key for key in disk.claims if key not in disk.ends and key[0] in named)
         judge.must(not left, f"{left} have no end")

@@ -9,13 +9,24 @@ from parallel_train.core.task import Task
 from tests.faults.sim.disk import Key
 from tests.faults.sim.shim import Order, Step
 
-SILENT = {"top", "looked_for", "names", "sleep", "submissions", "last_request", "works"}
+SILENT = {
+    "top",
+    "looked_for",
+    "names",
+    "sleep",
+    "submissions",
+    "last_request",
+    "works",
+    "listdir",
+    "no_beat",
+    "prepare",
+}
 
 
 def is_telling(op: Step, result: Any, error: BaseException | None) -> bool:
     """Whether a reader wants to see this step: not what only looked and found nothing."""
     return error is not None or not (
-        op[0] in SILENT or (op[0] in {"requests", "await"} and not result) or (op[0] == "wait" and not result[0])
+        op[0] in SILENT or (op[0] == "await" and not result) or (op[0] == "wait" and not result[0])
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from parallel_train import scheduler
 from parallel_train.commands import plan
 from parallel_train.commands.worker import selection as due
-from parallel_train.core import graph
+from parallel_train.core import contact, graph, policy
 from parallel_train.core.apply import absorb, apply, note
 from parallel_train.core.events import Event, Launch, OutputFound, Submitted, Warned
 from parallel_train.core.facts import Claim, Owner
@@ -22,9 +22,10 @@ from tests.faults.sim.disk import Submission
 from tests.faults.sim.judge import BrokenError
 from tests.faults.sim.queue import SimQueue
 from tests.faults.sim.shim import Order, Steps
-from tests.faults.sim.stepped import stepped
+from tests.faults.sim.stepped import again, stepped
 
-Scheduler: Any = stepped(scheduler, "Scheduler")
+_TREE = stepped([scheduler], ["self.queue.*", "self.runner.*"], top="_loop")[scheduler.__name__]
+Scheduler: Any = again(scheduler, _TREE)["Scheduler"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,10 @@ class Wants:
 
 @dataclass
 class SimClock:
+    """The clock of a host, as its processes read it; where none is given, one that stands still."""
+
     now: float = 0.0
+    lease: float = 0.0  # of what runs on this host, where others work on the disk too
 
     def monotonic(self) -> float:
         return self.now
@@ -79,7 +83,8 @@ class SimRunner:
     clock: SimClock
 
     def start(self, launch: Launch, devices: Sequence[Device]) -> Steps:
-        yield "order", Order(launch, self.worker)
+        lease = self.clock.lease
+        yield "order", Order(launch, self.worker, lease or 300.0, bool(lease))
 
     def watch(self, claim: Claim) -> Steps:
         yield "watch", claim
@@ -141,7 +146,7 @@ def _prepared(owner: Owner, wants: Wants, clock: SimClock) -> Steps:
     names = frozenset(task.id for task in tasks)
     asked = yield ("last_request",)
     last = known[-1].number if known else 0
-    queue = SimQueue(owner, interest=names, sources={wants.source}, submission=last, request=asked)
+    queue = SimQueue(owner, clock.lease, interest=names, sources={wants.source}, submission=last, request=asked)
     situation = Situation(Wishes(worker=owner.worker), wants.pool())
     yield from _read(situation, queue, [Submitted(wants.source, tasks)], clock)
     begin(situation, (yield from _wishes(situation, wants, queue)))
@@ -156,7 +161,12 @@ def _prepared(owner: Owner, wants: Wants, clock: SimClock) -> Steps:
             break
     queue.read.submission = number
     apply(situation, Submitted(wants.source, tasks))
-    return Scheduler(situation, queue, SimRunner(owner.worker, clock), Silent(), clock)
+    return _scheduler(situation, queue, clock)
+
+
+def _scheduler(situation: Situation, queue: SimQueue, clock: SimClock) -> Any:
+    poll = min(policy.POLL, contact.interval(queue.read.lease))
+    return Scheduler(situation, queue, SimRunner(queue.owner.worker, clock), Silent(), clock, poll)
 
 
 def _wishes(situation: Situation, wants: Wants, queue: SimQueue) -> Steps:
@@ -181,14 +191,14 @@ def _prepared_worker(owner: Owner, wants: Wants, clock: SimClock) -> Steps:
     last = known[-1].number if known else 0
     held = newest(known)
     names = frozenset(task.id for found in held.values() for task in found.tasks)
-    queue = SimQueue(owner, interest=names, everything=True, submission=last, request=asked)
+    queue = SimQueue(owner, clock.lease, interest=names, everything=True, submission=last, request=asked)
     situation = Situation(Wishes(worker=owner.worker), wants.pool())
     yield from _read(situation, queue, [Submitted(s.source, s.tasks) for s in held.values()], clock)
     chosen, _ = due(situation)
     begin(situation, Wishes(worker=owner.worker, selection=chosen, everything=True, at_once=wants.at_once))
     if not chosen:
         return None
-    return Scheduler(situation, queue, SimRunner(owner.worker, clock), Silent(), clock)
+    return _scheduler(situation, queue, clock)
 
 
 def _read(situation: Situation, queue: SimQueue, submitted: list[Submitted], clock: SimClock) -> Steps:
@@ -202,7 +212,7 @@ def read(owner: Owner, clock: SimClock) -> Steps:
     known = yield ("submissions",)
     tasks = tuple({t.id: t for s in newest(known).values() for t in s.tasks}.values())
     names = frozenset(task.id for task in tasks)
-    queue = SimQueue(owner, interest=names)
+    queue = SimQueue(owner, clock.lease, interest=names)
     situation = Situation(Wishes(selection=names), Pool())
     yield from _read(situation, queue, [Submitted("", tasks)], clock)
     return queue, situation

@@ -1,0 +1,348 @@
+"""The product's own shim, as steps: how it claims, looks, waits for a former owner, beats, watches, halts, sweeps.
+
+The system calls that others can notice, or that tell of others, are steps; all else is done on the way.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Generator
+from types import SimpleNamespace
+from typing import Any
+
+from parallel_train.core import contact, wire
+from parallel_train.core.facts import Claim, Owner
+from parallel_train.procs import asked, beat, child, proof, shim, watch
+from parallel_train.procs import process as processes
+from tests.faults.sim.disk import FixedDict, Key
+from tests.faults.sim.stepped import again, stepped
+
+Step = tuple[Any, ...]
+Steps = Generator[Step, Any, Any]
+STEPS = (
+    *("os.listdir", "os.pwrite", "os.unlink", "os.kill", "os.killpg", "os.wait4", "os.makedirs", "os.fork"),
+    *("signal.sigtimedwait", "time.sleep", "process.descendants", "aside.put_aside", "child.start", "outputs.state"),
+    *("records.exists", "records.publish", "records.read_one"),
+)
+
+
+class Time:
+    CLOCK_BOOTTIME = time.CLOCK_BOOTTIME
+    """The monotonic clock of whoever takes its step now."""
+
+    now = 0.0
+    wall = 0.0
+    slept = 0.0  # what the clock that goes on while the machine is suspended shows beyond that
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def clock_gettime(self, _: int) -> float:
+        return self.now + self.slept
+
+    def strftime(self, *_: Any) -> str:
+        return "then"
+
+    def gmtime(self) -> None:
+        pass
+
+    def sleep(self, seconds: float) -> Steps:
+        yield "sleep", seconds
+
+
+TIME = Time()
+USAGE = SimpleNamespace(ru_maxrss=0, ru_utime=0.0, ru_stime=0.0)
+LEADER, CHILDREN, BEAT = 1, -1, 2  # what a shim knows its own by
+
+
+def named(path: str) -> tuple[str, Key]:
+    """(folder, key) of a record."""
+    _, kind, name = path.split("/")
+    task, _, number = name.rpartition(".")
+    return kind, (task, int(number)) if number.isdigit() else (name, 0)
+
+
+class Os:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def listdir(self, path: str) -> Steps:
+        return (yield "listdir", path.rpartition("/")[2])
+
+    def pwrite(self, _: int, data: bytes, __: int) -> Steps:
+        yield "beat", int(data)
+
+    def unlink(self, path: str) -> Steps:
+        if "/beats/" in path:
+            yield ("no_beat",)
+
+    def kill(self, pid: int, number: int) -> Steps:
+        yield "kill", pid, number
+
+    def killpg(self, pid: int, number: int) -> Steps:
+        yield "kill", pid, number
+
+    def wait4(self, *_: int) -> Steps:
+        return (*(yield ("wait4",)), USAGE)
+
+    def makedirs(self, *_: Any, **__: Any) -> Steps:
+        yield ("prepare",)
+
+    def open(self, *_: Any) -> int:
+        return 9
+
+    def close(self, *_: Any) -> None:
+        pass
+
+    def umask(self, mask: int) -> int:
+        return mask
+
+    def fork(self) -> int:
+        raise NotImplementedError  # see Beat.start
+
+    def getpid(self) -> int:
+        return 0
+
+    def waitpid(self, *_: int) -> None:
+        pass
+
+    def lstat(self, _: str) -> Any:
+        return SimpleNamespace(st_ino=0)
+
+
+class Signal:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(signal, name)
+
+    def sigtimedwait(self, numbers: Any, seconds: float) -> Steps:
+        told = yield "await", tuple(sorted(numbers)), seconds
+        return SimpleNamespace(si_signo=told) if told else None
+
+    def sigpending(self) -> set[int]:
+        return set()
+
+
+class Records:
+    number = staticmethod(asked.records.number)
+    DamagedError = asked.records.DamagedError
+    NewerVersionError = asked.records.NewerVersionError
+
+    def exists(self, path: str) -> Steps:
+        kind, key = named(path)
+        return (yield ("works", key[0])) if kind == "workers" else (yield "exists", kind, key)
+
+    def publish(self, path: str, lines: list[dict[str, Any]], durable: bool = True) -> Steps:
+        kind, key = named(path)
+        return (yield "link", kind, key, claim_of(lines[0]) if kind == "claims" else wire.end_of(lines[0]))
+
+    def read_one(self, path: str) -> Steps:
+        kind, key = named(path)
+        if kind == "workers":
+            owner = yield "read", kind, key[0]
+            return {"owner": {"machine": owner.machine, "boot": owner.boot, "pidns": owner.pidns}}
+        if kind != "requests":
+            return (yield "read", kind, key)
+        request = yield "read", kind, key
+        return {"kind": request.kind, "tasks": request.tasks}
+
+    def open_own(self, *_: Any) -> int:
+        return 9
+
+
+def claim_of(data: dict[str, Any]) -> Claim:
+    return Claim(
+        **{
+            **data,
+            "needs": FixedDict(data["needs"]),
+            "slots": tuple(data["slots"]),
+            "gpus": (),
+            "made_with": FixedDict(),
+            "cookie": "",
+        }
+    )
+
+
+def _start(*_: Any) -> Steps:
+    return (yield ("start",))
+
+
+def _state(output: str | None, _: Any) -> Steps:
+    return (yield "output_at", output)
+
+
+def _descendants(_: int) -> Steps:
+    return (yield ("descendants",))
+
+
+def _is_claim_ours(_: Any) -> Steps:
+    yield from ()
+    return True
+
+
+def _stands(path: str, end: dict[str, Any]) -> Steps:
+    return (yield "read", *named(path)) == wire.end_of(end)
+
+
+def _take_back(*_: Any) -> Steps:
+    yield from ()
+
+
+def _open_logs(_: Any) -> Steps:
+    yield from ()
+    return "", 0, "", 0
+
+
+def put_aside(_: str, name: str, attempt: int, __: str, check: Callable[[], Steps]) -> Steps:
+    """procs.aside, where each rename is a step."""
+    task, _, number = name.rpartition(".")
+    key = (task, int(number))
+    if (yield "is_aside", key):
+        return
+    for part in (yield "parts", key):
+        if (yield "is_filled", part):
+            yield "finish_part", part
+            return
+        yield "remove_part", part
+    part = (*key, attempt)
+    yield "make_part", part
+    yield from check()
+    yield "move_output", part
+    yield "finish_part", part
+
+
+def _touch(_: int) -> None:
+    pass
+
+
+_AROUND = {
+    "os": Os(),
+    "signal": Signal(),
+    "time": TIME,
+    "records": Records(),
+    "mmap": SimpleNamespace(mmap=lambda _, size: bytearray(size)),
+}
+_TREES = stepped((asked, beat, watch, shim), STEPS)
+ASKED = again(asked, _TREES[asked.__name__], **_AROUND)
+_PROCESS = SimpleNamespace(
+    descendants=_descendants, this_process=lambda worker: worker.owner, die_with_parent=lambda _: None
+)
+_BEAT = again(beat, _TREES[beat.__name__], **_AROUND, process=_PROCESS, Asked=ASKED["Asked"])
+_WATCH = again(
+    watch,
+    _TREES[watch.__name__],
+    **_AROUND,
+    process=_PROCESS,
+    locks=SimpleNamespace(touch=_touch),
+    Beat=_BEAT["Beat"],
+    fence=SimpleNamespace(kill=lambda _: None),
+)
+SHIM = again(
+    shim,
+    _TREES[shim.__name__],
+    **_AROUND,
+    process=_PROCESS,
+    aside=SimpleNamespace(put_aside=put_aside),
+    child=SimpleNamespace(start=_start, StartError=child.StartError, PASSING=child.PASSING),
+    outputs=SimpleNamespace(state=_state),
+    watch=SimpleNamespace(Watch=_WATCH["Watch"]),
+    Beat=_BEAT["Beat"],
+    fence=SimpleNamespace(end=lambda _: True),
+    _open_logs=_open_logs,
+    _take_back=_take_back,
+    _is_claim_ours=_is_claim_ours,
+    _stands=_stands,
+)
+
+
+class Beat(_BEAT["Beat"]):  # type: ignore[misc]
+    """Its child shares its state; it is a process of its own."""
+
+    def start(self) -> Steps:
+        if self.is_shared:
+            self.child = yield "fork_beat", self
+
+    def goes_on(self) -> Steps:
+        while True:
+            yield "sleep", self.interval
+            yield from self._send()
+
+
+class Worker(str):
+    """The name of an attempt's worker, with who owns the attempt."""
+
+    __slots__ = ("owner",)
+    owner: Owner
+
+    def __new__(cls, owner: Owner) -> Worker:
+        found = super().__new__(cls, owner.worker)
+        found.owner = owner
+        return found
+
+
+def order_of(order: Any, owner: Owner) -> dict[str, Any]:
+    """The part of procs.order.build that decides anything here."""
+    launch = order.launch
+    return {
+        "project": "",
+        "queue": "queue",
+        "worker": Worker(owner),
+        "task": launch.task.id,
+        "attempt": launch.attempt,
+        "round": launch.round,
+        "identity": launch.task.identity,
+        "heard": launch.heard,
+        "asked_round": launch.asked_round,
+        "lease": order.lease,
+        "beat": contact.interval(order.lease),
+        "shared": order.is_shared,
+        "wait": launch.wait,
+        "group": "",
+        "needs": {name: (seen.round, seen.deciding, seen.last) for name, seen in launch.needs.items()},
+        "slots": launch.slots,
+        "gpus": (),
+        "aside": launch.aside,
+        "umask": 0,
+        "made_with": {},
+        "grace": 10.0,
+        "log": "",
+        "cookie": "",
+        "output": launch.task.output and f"/{launch.task.output}",
+        "done_when": None,
+        "timeout": launch.task.timeout,
+    }
+
+
+def lives(here: dict[str, str], starts: dict[int, int], owner: Owner) -> bool | None:
+    """What procs.proof and procs.process say of `owner` on machine `here`, where `starts` are its processes."""
+    _KERNEL.here, _KERNEL.starts = here, starts
+    found: bool | None = _LIVES(owner)
+    return found
+
+
+class Kernel:
+    here: dict[str, str]
+    starts: dict[int, int]
+
+    def open_pidfd(self, pid: int) -> int:
+        if pid not in self.starts:
+            raise ProcessLookupError
+        return 9
+
+    def start_time(self, pid: int) -> int:
+        return self.starts[pid]
+
+    def this_machine(self) -> dict[str, str]:
+        return self.here
+
+
+_KERNEL = Kernel()
+_PROVEN = again(
+    processes,
+    os=Os(),
+    open_pidfd=_KERNEL.open_pidfd,
+    start_time=lambda pid: _KERNEL.start_time(pid),
+    has_ended=lambda _: True,
+)["open_proven"]
+_LIVES = again(proof, os=Os(), process=SimpleNamespace(this_machine=_KERNEL.this_machine, open_proven=_PROVEN))["lives"]
