@@ -114,11 +114,11 @@ class StandingHost(Host):
         """Its process 1 takes everything with it."""
         with suppress(ProcessLookupError):
             os.kill(self.init, signal.SIGKILL)
+        if self.scheduler is not None:
+            self.scheduler.kill()  # it may stand still, and would not reap what it had started
+            self.scheduler.wait()
         assert self.outer is not None
         self.outer.wait()
-        if self.scheduler is not None:
-            self.scheduler.kill()  # it may stand still, with what it had started
-            self.scheduler.wait()
         wait_until(lambda: not self.living(), f"all of {self.name} is gone", seconds=60)
 
     def nudge(self) -> None:
