@@ -194,7 +194,7 @@ def _open_logs(_: Any) -> Steps:
     return "", 0, "", 0
 
 
-def put_aside(_: str, name: str, attempt: int, __: str, check: Callable[[], Steps]) -> Steps:
+def put_aside(_: str, name: str, attempt: int, __: str, *, check: Callable[[], Steps]) -> Steps:
     """procs.aside, where each rename is a step."""
     task, _, number = name.rpartition(".")
     key = (task, int(number))
@@ -275,7 +275,7 @@ class Worker(str):
     __slots__ = ("owner",)
     owner: Owner
 
-    def __new__(cls, owner: Owner) -> Worker:
+    def __new__(cls, owner: Owner) -> Worker:  # noqa: PYI034  nothing is derived from it
         found = super().__new__(cls, owner.worker)
         found.owner = owner
         return found
@@ -342,7 +342,7 @@ _PROVEN = again(
     processes,
     os=Os(),
     open_pidfd=_KERNEL.open_pidfd,
-    start_time=lambda pid: _KERNEL.start_time(pid),
+    start_time=lambda pid: _KERNEL.start_time(pid),  # noqa: PLW0108  looked up each time: it may be patched
     has_ended=lambda _: True,
 )["open_proven"]
 _LIVES = again(proof, os=Os(), process=SimpleNamespace(this_machine=_KERNEL.this_machine, open_proven=_PROVEN))["lives"]
