@@ -174,7 +174,7 @@ class Scheduler:
             case PutSlotAside(slot, tasks):
                 return [self.queue.excuse(tasks), SlotPutAside(slot, tasks)]
             case Look():
-                # First: a round that is found only now may have come after the claims were listed, and asks for one more.
+                # First: a round that is found now may have come after the claims were listed, and asks for one more.
                 return [Looked(now), *self.queue.changes(now)]
             case _:
                 pass

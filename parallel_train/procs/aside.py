@@ -14,7 +14,7 @@ from typing import Callable
 from parallel_train.store import records
 
 
-def put_aside(queue: str, name: str, attempt: int, output: str, check: Callable[[], object] = lambda: None) -> str:
+def put_aside(queue: str, name: str, attempt: int, output: str, *, check: Callable[[], object] = lambda: None) -> str:
     """Move `output` into `aside/<name>/` (`name` is task.round); that folder.
 
     `check` is asked last of all, and raises OSError where what stands there by now may be somebody else's.

@@ -25,7 +25,7 @@ class Asked:
         self.is_cancelled = False
 
     def against(self) -> str:
-        """What speaks against the attempt now: cancelled, paused or nothing. Raises OSError for what may be read later."""
+        """What speaks against the attempt now: cancelled, paused or nothing. Raises OSError: ask again."""
         try:
             numbers = sorted(map(records.number, os.listdir(self._folder)))
         except FileNotFoundError:
@@ -37,15 +37,18 @@ class Asked:
             return "cancelled"
         return "paused" if any(self._paused.values()) else ""
 
-    def _hear(self, number: int) -> None:
+    def _read(self, number: int) -> dict[str, Any]:
         try:
-            request = records.read_one(os.path.join(self._folder, str(number)))
+            return records.read_one(os.path.join(self._folder, str(number)))
+        except (records.DamagedError, records.NewerVersionError):
+            return {}
         except OSError as error:
             if error.errno in PASSING:
                 raise
-            request = {}
-        except (records.DamagedError, records.NewerVersionError):
-            request = {}
+            return {}
+
+    def _hear(self, number: int) -> None:
+        request = self._read(number)
         self._last = number
         kind, tasks = request.get("kind"), request.get("tasks")
         if not isinstance(tasks, dict):

@@ -206,7 +206,7 @@ def _prepare_output(order: Order, beat: Beat) -> None:
         return
     if order["aside"]:
         name = "{}.{}".format(order["task"], order["aside"])
-        aside.put_aside(order["queue"], name, order["attempt"], output, beat.check)
+        aside.put_aside(order["queue"], name, order["attempt"], output, check=beat.check)
     parent = os.path.dirname(output)
     previous = os.umask(order["umask"])  # what the user's runs make is made the user's way
     try:

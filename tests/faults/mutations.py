@@ -28,9 +28,10 @@ _CLAIM_OF_THE_SCHEDULER = """
 _REMEMBER = """
     if line.attempts and line.attempts[-1].end is None:
         _SEEN.add((line.task.id, line.attempts[-1].number))"""
-_SILENT_BY_MTIME = (
-    "time.time() - max(p.stat().st_mtime for p in self.folder.glob(f'[cb][le]a*/{name}'))"  # its claim and its beat
-)
+_LOOK = "\n        found.observe(counter, asked, self.clock())\n"
+_SILENT_BY_MTIME = """        if counter is not None:
+            found.moved = found.read - (time.time() - os.stat(self.folder / "beats" / name).st_mtime)
+"""
 
 # Two of them break what a control group does as well: they count where there is none.
 _NO_GROUPS = ("procs/fence.py", 'return "" if obstacle() else _own("/")[0]', 'return ""')
@@ -67,12 +68,12 @@ MUTANTS = (
     Mutant(
         "no start time in the pid check",
         (("procs/process.py", "is_it = start_time(pid) == start", "is_it = True"),),
-        ("reuse",),
+        ("simulate", "reuse"),
     ),
     Mutant(
         "stealing by mtime",
-        (("store/queue.py", "if found.has_expired:", f"if {_SILENT_BY_MTIME} > claim.lease:"),),
-        ("workers",),
+        (("store/presence.py", _LOOK, _LOOK + _SILENT_BY_MTIME),),
+        ("simulate", "workers"),
     ),
     Mutant(
         "done means that the folder exists",
@@ -111,7 +112,7 @@ MUTANTS = (
     Mutant(
         "no second look after the claim",
         (("procs/shim.py", " or _disagreement(order, beat)", ""),),
-        ("crashpoints",),
+        ("simulate", "crashpoints"),
     ),
     Mutant(
         "no fsync before the end",

@@ -10,7 +10,7 @@ from tests.faults.__main__ import CAMPAIGNS, run
 from tests.faults.frame import Plan, report
 
 SEED = 1
-LONGER = {"simulate", "nfs"}  # commands of their own: a minute and more on a busy machine
+LONGER = {"nfs"}  # commands of their own: a minute and more on a busy machine
 
 
 @pytest.mark.parametrize("name", [name for name in CAMPAIGNS if name not in LONGER])

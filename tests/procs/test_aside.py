@@ -45,7 +45,7 @@ def test_nothing_is_moved_by_whoever_may_not_do_so_any_more(place):
         raise OSError("taken")
 
     with pytest.raises(OSError, match="taken"):
-        put_aside(str(place / "queue"), "task.2", 2, str(place / "out" / "run"), check)
+        put_aside(str(place / "queue"), "task.2", 2, str(place / "out" / "run"), check=check)
     assert (place / "out" / "run" / "model.bin").read_text() == "old"
     put(place, 3)
     assert aside(place) == {"task.2/run/model.bin": "old"}

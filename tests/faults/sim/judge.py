@@ -189,9 +189,7 @@ class Judge:
         return disk.claims[token].round if token[1] else 0
 
     def move(self, world: World, part: tuple[str, int, int], *, is_late: bool) -> None:
-        """`is_late`: a kernel held it back while the disk was out of reach, or its machine was suspended just then: nobody
-        can help that.
-        """
+        """`is_late`: a kernel held it back while the disk was out of reach, or its machine was suspended just then."""
         task, number, _ = part
         tokens = world.disk.outputs.get(task, ())
         for token in tokens:

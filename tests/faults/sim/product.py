@@ -23,7 +23,14 @@ Step = tuple[Any, ...]
 Steps = Generator[Step, Any, Any]
 STEPS = (
     *("os.listdir", "os.pwrite", "os.unlink", "os.kill", "os.killpg", "os.wait4", "os.makedirs", "os.fork"),
-    *("signal.sigtimedwait", "time.sleep", "process.descendants", "aside.put_aside", "child.start", "outputs.state"),
+    *(
+        "signal.sigtimedwait",
+        "time.sleep",
+        "process.descendants",
+        "aside.put_aside",
+        "child.start",
+        "outputs.state_in_the_end",
+    ),
     *("records.exists", "records.publish", "records.read_one"),
 )
 
@@ -168,8 +175,16 @@ def _start(*_: Any) -> Steps:
     return (yield ("start",))
 
 
-def _state(output: str | None, _: Any) -> Steps:
-    return (yield "output_at", output)
+def _state(order: dict[str, Any]) -> Steps:
+    """procs.outputs.state_in_the_end."""
+    until = TIME.now + order["lease"]
+    while True:
+        try:
+            return (yield "output_at", order["output"])
+        except OSError:
+            if TIME.now > until:
+                return "missing"
+        yield "sleep", 1.0
 
 
 def _descendants(_: int) -> Steps:
@@ -185,16 +200,7 @@ def _stands(path: str, end: dict[str, Any]) -> Steps:
     return (yield "read", *named(path)) == wire.end_of(end)
 
 
-def _take_back(*_: Any) -> Steps:
-    yield from ()
-
-
-def _open_logs(_: Any) -> Steps:
-    yield from ()
-    return "", 0, "", 0
-
-
-def put_aside(_: str, name: str, attempt: int, __: str, check: Callable[[], Steps]) -> Steps:
+def put_aside(_: str, name: str, attempt: int, __: str, *, check: Callable[[], Steps]) -> Steps:
     """procs.aside, where each rename is a step."""
     task, _, number = name.rpartition(".")
     key = (task, int(number))
@@ -245,12 +251,11 @@ SHIM = again(
     process=_PROCESS,
     aside=SimpleNamespace(put_aside=put_aside),
     child=SimpleNamespace(start=_start, StartError=child.StartError, PASSING=child.PASSING),
-    outputs=SimpleNamespace(state=_state),
+    outputs=SimpleNamespace(state_in_the_end=_state),
     watch=SimpleNamespace(Watch=_WATCH["Watch"]),
     Beat=_BEAT["Beat"],
     fence=SimpleNamespace(end=lambda _: True),
-    _open_logs=_open_logs,
-    _take_back=_take_back,
+    logs=SimpleNamespace(open_new=lambda _: ("", 0, "", 0), take_back=lambda *_: None),
     _is_claim_ours=_is_claim_ours,
     _stands=_stands,
 )
@@ -275,7 +280,7 @@ class Worker(str):
     __slots__ = ("owner",)
     owner: Owner
 
-    def __new__(cls, owner: Owner) -> Worker:
+    def __new__(cls, owner: Owner) -> Worker:  # noqa: PYI034  nothing is derived from it
         found = super().__new__(cls, owner.worker)
         found.owner = owner
         return found
@@ -342,7 +347,7 @@ _PROVEN = again(
     processes,
     os=Os(),
     open_pidfd=_KERNEL.open_pidfd,
-    start_time=lambda pid: _KERNEL.start_time(pid),
+    start_time=lambda pid: _KERNEL.start_time(pid),  # noqa: PLW0108  looked up each time: it may be patched
     has_ended=lambda _: True,
 )["open_proven"]
 _LIVES = again(proof, os=Os(), process=SimpleNamespace(this_machine=_KERNEL.this_machine, open_proven=_PROVEN))["lives"]

@@ -191,7 +191,7 @@ class SimQueue:
     # ---- the port ----
 
     def beat(self) -> Steps:
-        """Presence.beat"""
+        """Presence.beat."""
         read = self.read
         if self.lease and TIME.now >= read._beat_due:
             read._beat_due = TIME.now + contact.interval(read.lease)

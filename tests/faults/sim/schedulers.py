@@ -48,7 +48,8 @@ class Schedulers(Machine):
         if alive is None:
             return
         if alive:
-            runner.watched[key] = self.process(claim.owner, actor.host)
+            pid = runner.watched[key] = self.process(claim.owner, actor.host)
+            self.judge.must(pid in self.orders and self.orders[pid].key == key, f"a stranger is taken for {key}")
         else:
             is_rebooted = claim.owner.boot != str(actor.host.boot)
             runner.events.append(self._found_dead(actor, key, is_rebooted=is_rebooted))

@@ -51,7 +51,7 @@ class Fate:
 
 
 def shim(order: Order, owner: Owner) -> Steps:
-    """procs.shim.main"""
+    """procs.shim.main."""
     does = product.SHIM
     for slot in sorted(order.launch.slots):
         if not (yield "take", slot):

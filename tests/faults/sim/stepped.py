@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,9 @@ def again(module: ModuleType, tree: ast.Module | None = None, **instead: Any) ->
     names: dict[str, Any] = {"__name__": module.__name__}
     code = compile(tree or ast.parse(inspect.getsource(module)), str(module.__file__), "exec")
     exec(code, names)  # our own source
+    known = {*names, *sys.stdlib_module_names, "records"}  # what is given to all of them alike
+    strangers = instead.keys() - known
+    assert not strangers, f"{module.__name__} knows no {strangers} any more: the simulation must follow it"
     names.update(instead)
     return names
 

@@ -62,7 +62,7 @@ class HostClock:
 class Story(Draws):
     def __init__(self, seed: int | str, say: Callable[[str], None] | None = None) -> None:
         super().__init__(seed)
-        self.world = World(self.fate, say, self.hosts, pids=25)
+        self.world = World(self.fate, say, self.hosts, pids=12)
         self.world.lease = self.lease
         for host in self.world.hosts[1:]:
             host.clock, host.wall = self.chance.uniform(-900, 9000), self.chance.uniform(-3600, 3600)
@@ -244,31 +244,35 @@ class Story(Draws):
         return "; ".join(found)
 
     def step(self, chosen: Actor, *, is_calm: bool) -> None:
-        world, chance = self.world, self.chance
         self.steps += 1
-        if chosen.op[0] == "top":
-            if self.steps % 50 == 0:
-                as_rebuilt(chosen.op[1].situation)
-                self.counts["rebuilds"] += 1
-        else:
-            world.now += STEP
-        error = None
-        if self.world.is_shared and chosen.op[:2] == ("link", "ends") and chosen.op[3].outcome == Lost("expired"):
+        if chosen.op[0] != "top":
+            self.world.now += STEP
+        elif self.steps % 50 == 0:
+            as_rebuilt(chosen.op[1].situation)
+            self.counts["rebuilds"] += 1
+        self._lets(chosen, is_calm=is_calm)
+        if self.holdup and self.chance.random() < self.holdup:
+            chosen.nap = max(chosen.nap, self.world.now + self.held_up(chosen))
+
+    def _lets(self, chosen: Actor, *, is_calm: bool) -> None:
+        world, chance = self.world, self.chance
+        if world.is_shared and chosen.op[:2] == ("link", "ends") and chosen.op[3].outcome == Lost("expired"):
             self.comes_back(chosen)
-            if chosen.nap > world.now:
-                return
-        if not is_calm and self.trouble and chosen.op[0] in FAILING and chance.random() < self.trouble:
-            error = FULL
+        if chosen.nap > world.now:
+            return
+        is_refused = not is_calm and self.trouble and chosen.op[0] in FAILING and chance.random() < self.trouble
         try:
-            if self.holdup and chance.random() < self.holdup and chosen.answer is None and chosen.op[0] != "top":
-                if world.act(chosen, error):  # it hears of it late
-                    chosen.nap = max(chosen.nap, world.now + self.held_up(chosen))
-                return
-            world.step(chosen, error)
+            if not self._takes_long(chosen):
+                world.step(chosen, FULL if is_refused else None)
+            elif world.act(chosen, FULL if is_refused else None):  # it hears of it late
+                chosen.nap = max(chosen.nap, world.now + self.held_up(chosen))
         except (OSError, UsageError):
             world.end(chosen.pid)  # a command that could not write says so and ends
-        if self.holdup and chance.random() < self.holdup:
-            chosen.nap = max(chosen.nap, world.now + self.held_up(chosen))
+
+    def _takes_long(self, chosen: Actor) -> bool:
+        """Whether it is held up before it hears of what it does."""
+        is_possible = self.holdup and chosen.answer is None and chosen.op[0] != "top"
+        return bool(is_possible and self.chance.random() < self.holdup)
 
     def comes_back(self, observer: Actor) -> None:
         """The worst moment: he who was silent is there again just when somebody is about to end his attempt."""
