@@ -44,6 +44,7 @@ class Scheduler:
     poll: float = policy.POLL  # seconds between two looks at what others wrote
     looked_at: float = 0.0
     had_company: bool = False
+    is_withdrawn: bool = False  # as who leaves is: no shim starts anything for it then
     complaint: str = ""  # the last trouble that was said
 
     def run(self) -> int:
@@ -93,6 +94,8 @@ class Scheduler:
         now = self.clock.monotonic()
         if now - self.looked_at >= self.poll:
             self.looked_at = now
+            if self.is_withdrawn:
+                self._rejoin()
             self._read_others(now)
 
     def _read_others(self, now: float) -> bool:
@@ -112,6 +115,7 @@ class Scheduler:
         """Withdraw and look once more: whoever asks for something afterwards knows that we are gone. What to leave
         with; None where there is something to do after all, for which we have joined again.
         """
+        self.is_withdrawn = True
         with suppress(OSError):
             self.queue.leave()
         if not self._read_others(self.clock.monotonic()) and not self.situation.stopping:
@@ -126,6 +130,7 @@ class Scheduler:
     def _rejoin(self) -> None:
         try:
             self.queue.join()
+            self.is_withdrawn = False
         except ParallelTrainError as error:
             self._complain(f"{error}; trying again")
 

@@ -20,8 +20,9 @@ from parallel_train.core.events import (
     Vanished,
     Warned,
 )
-from parallel_train.core.facts import Lost, Request, Round
+from parallel_train.core.facts import Exited, Lost, Request, Round
 from parallel_train.core.situation import Wishes
+from parallel_train.errors import UsageError
 from parallel_train.scheduler import Scheduler
 from tests.support.builders import WORKER, claimed, pool, ran, situation, task
 from tests.support.fakes import FakeClock, FakeDisk, FakeQueue, FakeReporter, FakeRunner
@@ -304,6 +305,29 @@ def test_what_is_asked_in_the_last_moment_is_taken_up():
     assert run.run() == 0
     assert [(launch.task.id, launch.round) for launch in run.runner.started] == [("a", 2)]
     assert disk.workers == set()
+
+
+def test_who_can_not_join_again_for_it_at_once_tries_until_it_can():
+    disk = has_run(A)
+    run = scheduler(A, disk=disk)
+    absorb(run.situation, run.queue.changes(0.0))
+    joins = []
+
+    def retry():
+        disk.rounds["a", 2] = Round("a", 2, A.identity, "asked for", aside=False)
+        return Request(1, "retry", {"a": 2})
+
+    class Full(LastMoment):
+        def join(self):
+            joins.append(1)
+            if 1 < len(joins) < 4:
+                raise UsageError("can't write to the queue folder: No space left on device")
+            super().join()
+
+    run.queue = Full(disk, retry)
+    assert run.run() == 0
+    assert len(joins) == 4
+    assert isinstance(run.reporter.of(Ended)[-1].end.outcome, Exited)
 
 
 def test_news_that_give_nothing_to_do_keep_nobody():

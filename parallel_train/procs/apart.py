@@ -61,9 +61,9 @@ def end(child: int) -> None:
     """End a child, softly first; one that hangs in the kernel does not even die, and is left."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         until = time.monotonic() + _PATIENCE
+        with suppress(OSError):
+            os.kill(child, number)  # once: a second one would break off what it clears away
         while time.monotonic() < until:
             if os.waitpid(child, os.WNOHANG)[0]:
                 return
-            with suppress(OSError):
-                os.kill(child, number)
             time.sleep(0.005)

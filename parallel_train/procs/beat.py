@@ -8,7 +8,6 @@ Standard library only, Python 3.8 and newer.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import mmap
 import os
@@ -55,7 +54,10 @@ class Beat:
         if not self.is_shared:
             return
         shim = os.getpid()
-        self.child = os.fork()
+        try:
+            self.child = os.fork()
+        except OSError:
+            return  # no processes: the shim beats itself
         if self.child == 0:
             try:
                 process.die_with_parent(shim)
@@ -68,8 +70,7 @@ class Beat:
     def restart(self) -> None:
         """Leave it to a new child: there is none, or it died and was reaped."""
         self.child = 0
-        with contextlib.suppress(OSError):  # no processes: the shim beats itself
-            self.start()
+        self.start()
 
     def stop(self) -> None:
         """No more: the task is over. Touches no disk, which may hang while there is something left to sweep."""
@@ -120,9 +121,11 @@ class Beat:
     def _meets_strangers(self) -> bool:
         """Whether a worker came that can't be seen from here, and may so take over what is silent."""
         try:
-            new = set(os.listdir(self._workers)) - self._met
+            names = os.listdir(self._workers)
         except OSError:
             return False  # can't be seen now
+        # Whoever joins just now writes under a name of no worker yet.
+        new = {name for name in names if not name.startswith(".tmp-")} - self._met
         self._met |= new
         return any(map(self._is_stranger, new))
 

@@ -21,9 +21,11 @@ def open_new(order: dict[str, Any]) -> tuple[str, int, str, int]:
             continue
         try:
             return log_path, log, err_path, _new_file(order, err_path)
-        except FileExistsError:
+        except OSError as error:
             take_back(order, log_path, log)
             os.close(log)
+            if error.errno != errno.EEXIST:
+                raise
     raise FileExistsError(errno.EEXIST, "no name is free for a log like this", order["log"])
 
 

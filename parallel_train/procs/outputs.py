@@ -11,7 +11,8 @@ from typing import Any
 
 from parallel_train.store import records
 
-_DOES_NOT_SAY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
+# All else is trouble of the disk or of this machine (no free descriptor, no memory), which does not say.
+_SAYS_NO = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def state(output: str | None, done_when: dict[str, Any] | None) -> str:
@@ -46,7 +47,7 @@ def _is_there(output: str) -> bool:
     try:
         return records.exists(output)
     except OSError as error:
-        if error.errno in _DOES_NOT_SAY:
+        if error.errno not in _SAYS_NO:
             raise
         return False
 
@@ -57,7 +58,7 @@ def _holds_anything(output: str) -> bool:
         status = os.stat(output)
         return bool(os.listdir(output) if stat.S_ISDIR(status.st_mode) else status.st_size)
     except OSError as error:
-        if error.errno in _DOES_NOT_SAY:
+        if error.errno not in _SAYS_NO:
             raise
         return False
 
@@ -70,7 +71,7 @@ def found_state(output: str | None, done_when: dict[str, Any] | None) -> str:
 
 
 def is_done(patterns: list[str], contains: str | None) -> bool:
-    """Whether the newest file of one of `patterns` is there (and holds `contains`)."""
+    """Whether the newest file of one of `patterns` is there (and holds `contains`). Raises OSError as `state` does."""
     for pattern in patterns:
         try:
             found = sorted(glob.glob(pattern), key=os.path.getmtime)
@@ -81,6 +82,8 @@ def is_done(patterns: list[str], contains: str | None) -> bool:
             with open(found[-1], "rb") as file:
                 if contains.encode() in file.read():
                     return True
-        except OSError:
+        except OSError as error:
+            if error.errno not in (*_SAYS_NO, errno.EISDIR):
+                raise
             continue  # gone meanwhile, a folder, or not to be read: it does not say that it is done
     return False

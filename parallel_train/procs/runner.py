@@ -254,7 +254,10 @@ class LocalRunner:
         """A shim is gone without a last word."""
         if shim.has_claimed:
             return self._found_dead(shim.key)
-        has_claimed = records.exists(str(self._around.queue / "claims" / "{}.{}".format(*shim.key)))
+        try:
+            has_claimed = records.exists(str(self._around.queue / "claims" / "{}.{}".format(*shim.key)))
+        except OSError:
+            has_claimed = True  # maybe: whoever looks at the records again learns it
         why: Literal["behind", "trouble"] = "behind" if has_claimed else "trouble"
         return Refused(*shim.key, why, time.monotonic(), text="its shim died")
 

@@ -14,9 +14,11 @@ Path: TypeAlias = Sequence["str | int"]
 
 _LONGEST_LINE = 200
 _FURTHEST = 100  # lines that are looked back at
+_LONGEST_END = 1000  # characters at the end of a line in which its secret's name may stand, with a comment behind it
 _NAME = r"(?:TOKEN|KEY|SECRET|PASSWORD)[\"']?\]?\s*"  # how that of a secret ends, and what may close it
 _SECRET = re.compile(rf"({_NAME}[:=]\s*)(?![\"']?secret:)(\S.*)", re.IGNORECASE)
-_OPEN = re.compile(rf"{_NAME}[:=]?\s*([>|!&]\S*\s*)?(#.*)?$", re.IGNORECASE)  # its value comes on the next line
+# Its value comes on the next line. No two repeats stand side by side: a long gap would be divided in every way.
+_OPEN = re.compile(rf"{_NAME}(?:[:=]\s*)?([>|!&]\S*\s*)?(#.*)?$", re.IGNORECASE)
 _QUOTED = re.compile(r"'[^']*'|\{[^{}]*\}")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -61,10 +63,14 @@ def _secret_in(lines: Sequence[str], index: int) -> int:
     depth = len(own) - len(own.lstrip())
     before = [line for line in reversed(lines[max(0, index - _FURTHEST) : index]) if line.strip()]
     above = next((line for line in before if len(line) - len(line.lstrip()) < depth), "")
-    if (before and _OPEN.search(before[0])) or _OPEN.search(above) or _SECRET.search(above):
+    if (before and _is_open(before[0])) or _is_open(above) or _SECRET.search(above):
         return depth
     found = _SECRET.search(own)
     return found.start(2) if found else len(own)
+
+
+def _is_open(line: str) -> bool:
+    return _OPEN.search(line[-_LONGEST_END:]) is not None
 
 
 # Most values are scalars: one empty mapping serves them all.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from parallel_train.errors import UsageError
@@ -61,6 +60,6 @@ def make(folder: Path, queue: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Once: what is there stays."""
-    with suppress(FileExistsError), os.fdopen(records.open_own(str(path), os.O_WRONLY | os.O_EXCL), "w") as file:
-        file.write(text)
+    """Once, and whole or not at all: what is there stays."""
+    if not os.path.lexists(path):
+        records.place(str(path), text.encode(), durable=True)

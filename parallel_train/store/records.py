@@ -158,10 +158,11 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
     `durable` costs two fsyncs: after it a power loss can't undo the record.
     Raises OSError where the disk can't take it; then the record is absent, as far as could be seen.
     """
-    return _publish(path, encode(lines), durable)
+    return place(path, encode(lines), durable)
 
 
-def _publish(path: str, data: bytes, durable: bool) -> bool:
+def place(path: str, data: bytes, durable: bool = False) -> bool:
+    """The same for a file of ours that is no record."""
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -184,9 +185,9 @@ def _publish(path: str, data: bytes, durable: bool) -> bool:
     return won
 
 
-def copy(path: str, place: str) -> None:
-    """Keep what the file `path` holds at `place` too, where nothing is yet. Raises OSError or DamagedError."""
-    _publish(place, _content(path), durable=False)
+def copy(path: str, target: str) -> None:
+    """Keep what the file `path` holds at `target` too, where nothing is yet. Raises OSError or DamagedError."""
+    place(target, _content(path))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

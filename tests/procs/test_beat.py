@@ -195,6 +195,32 @@ def test_who_is_dead_is_no_stranger(tmp_path):
     assert (beat.is_shared, beat.child) == (False, 0)
 
 
+def test_who_is_just_writing_itself_down_is_no_stranger(tmp_path):
+    queue.create(tmp_path)
+    order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "lease": 6.0, "beat": 1.0, "shared": False}
+    order.update(heard=0, asked_round=1)
+    (tmp_path / "workers" / ".tmp-1-a").touch()  # half written: see records.publish
+    beat = Beat(order, 0.0)
+    beat.look(2.0)
+    assert (beat.is_shared, beat.child) == (False, 0)
+
+
+def test_where_there_are_no_processes_the_shim_beats_itself(tmp_path, monkeypatch):
+    """The claim is linked by then: to end here would cost the task an attempt."""
+    queue.create(tmp_path)
+    order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "lease": 6.0, "beat": 1.0, "shared": True}
+    order.update(heard=0, asked_round=1)
+
+    def refuses():
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", refuses)
+    beat = Beat(order, Beat.now() - 2.0)
+    beat.start()
+    assert beat.look(Beat.now()) == "good"
+    assert (tmp_path / "beats" / "a.1").read_text() == "000000000000001\n"
+
+
 def beats_for(shim):
     """The children of a shim that beat for it: forks of it, so of the same command."""
     children = [pid for pid, parent in process.parents() if parent == shim]

@@ -39,7 +39,7 @@ def test_a_folder_that_can_be_passed_and_not_listed(output):
 
 
 @pytest.mark.parametrize("asked", ["open", "lstat", "stat", "listdir"])
-@pytest.mark.parametrize("failure", [errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("failure", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM, errno.ECONNABORTED])
 def test_a_disk_that_does_not_say_has_no_say(output, monkeypatch, asked, failure):
     def fails(*_):
         raise OSError(failure, os.strerror(failure))
@@ -47,6 +47,23 @@ def test_a_disk_that_does_not_say_has_no_say(output, monkeypatch, asked, failure
     monkeypatch.setattr(os, asked, fails)
     with pytest.raises(OSError, match=os.strerror(failure)):
         outputs.state(str(output), None)
+
+
+@pytest.mark.parametrize("done_when", ["there", "contains"])
+def test_nor_where_it_does_not_say_whether_it_is_done(output, monkeypatch, done_when):
+    wanted = {"files": [str(output / "result")], "contains": "1" if done_when == "contains" else None}
+    assert outputs.state(str(output), wanted) == "there"
+
+    def fails(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os.path, "getmtime", fails)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        outputs.state(str(output), wanted)
+
+
+def test_a_folder_or_a_file_that_is_gone_says_that_it_is_not_done(output):
+    assert not outputs.is_done([str(output), str(output / "gone")], "1")
 
 
 @pytest.mark.parametrize(("lease", "told"), [(60.0, "there"), (-1.0, "missing")])

@@ -114,6 +114,21 @@ def test_one_that_is_ended_clears_away_what_it_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_ended_is_told_once_and_has_time_to_clear_away(tmp_path):
+    def clears_away():
+        try:
+            time.sleep(600)
+        finally:
+            for number in range(100):
+                (tmp_path / str(number)).touch()
+                time.sleep(0.002)
+        return {}
+
+    with pytest.raises(TimeoutError):
+        apart.ask(clears_away, 0.5)
+    assert len(list(tmp_path.iterdir())) == 100
+
+
 def children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 

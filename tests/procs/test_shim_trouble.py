@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -10,6 +11,7 @@ import pytest
 from parallel_train.core.events import Claimed, Refused, Vanished, Warned
 from parallel_train.core.facts import Exited, Lost
 from parallel_train.procs import locks, shim
+from parallel_train.procs.runner import _Shim
 from tests.support.machine import is_gone, machine
 from tests.support.wait import wait_until
 
@@ -103,6 +105,30 @@ def test_whoever_comes_second_by_an_instant_is_refused_and_leaves_no_logs(made, 
         shim._claim(order(made))
     assert refused.value.why == "behind"
     assert list((made.project / "logs").iterdir()) == []
+
+
+def test_where_only_one_of_two_logs_can_be_made_none_is_left(made, monkeypatch):
+    opens = os.open
+
+    def full(path, *rest, **more):
+        if str(path).endswith(".err"):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return opens(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="quota"):
+        shim._claim(order(made))
+    monkeypatch.undo()
+    assert list((made.project / "logs").iterdir()) == []
+
+
+def test_a_shim_that_died_while_the_disk_does_not_say_whether_it_claimed_ends_nobody_else(made):
+    bring_back = hidden(made, "claims", stand_in=True)
+    died = made.runner._died(_Shim(("task", 1), -1, -1))
+    bring_back()
+    assert isinstance(died, Refused)
+    assert died.why == "behind"
+    assert made.runner._died(_Shim(("task", 1), -1, -1)).why == "trouble"
 
 
 def test_a_thousand_logs_of_one_name_are_enough(made):

@@ -1,6 +1,7 @@
 """Does the reader of a task file find all faults at once, and stop in time? The single ones are in tests/corpus."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,12 @@ def test_of_endless_keys_the_first_are_said_and_the_right_ones_kept(tmp_path):
     found = faults_of(tmp_path, f"tasks: [{{{keys}, command: x, gpus: many}}]")
     assert found[0].message == "unknown key 'k0'"
     assert not any("'command' is missing" in fault.message for fault in found)
+
+
+@pytest.mark.parametrize("gap", ["{}x", "KEY{}x", "{}# a comment"])
+def test_a_long_line_with_the_name_of_a_secret_is_looked_through_at_once(tmp_path, gap):
+    text = f"tasks:\n- command: x\n  A_KEY: {gap.format(' ' * 20_000)}\n  B: {'KEY&' * 5_000} x\n  c: 1\n"
+    began = time.process_time()
+    faults = faults_of(tmp_path, text)
+    assert len(faults) >= 3
+    assert time.process_time() - began < 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import threading
 from dataclasses import asdict, replace
@@ -84,6 +86,20 @@ def test_a_queue_is_private_and_says_what_it_is(folder):
     one.open_round(ROUND)
     for path in (folder / "workers" / "one", folder / "rounds" / "a.2"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_mark_of_a_queue_is_whole_or_absent(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        with pytest.raises(UsageError, match="No space left"):
+            queue.create(tmp_path / "q")
+    assert not (tmp_path / "q" / "id").exists()
+    queue.create(tmp_path / "q")
+    assert len((tmp_path / "q" / "id").read_text()) == 12
+    assert not list((tmp_path / "q").glob(".tmp-*"))
 
 
 def test_a_folder_that_can_not_be_made_is_said(tmp_path):
