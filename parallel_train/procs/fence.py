@@ -105,7 +105,8 @@ def _make(group: str) -> bool:
     except OSError:
         return False  # no room, no right, no such file system any more
     if not os.path.exists(os.path.join(group, "cgroup.kill")):
-        os.rmdir(group)
+        with contextlib.suppress(OSError):  # another container's launcher took it for one left behind
+            os.rmdir(group)
         return False
     with contextlib.suppress(OSError):
         os.setxattr(group, _MARKS[0], b"1")  # the task may divide it: it may be one of us

@@ -185,6 +185,15 @@ def test_a_folder_that_is_no_group_is_given_up_again(tmp_path):
     os.waitpid(pid, 0)
 
 
+def test_a_group_that_another_container_took_away_is_done_without(tmp_path, monkeypatch):
+    """Its launcher can't see our shim, and takes an empty group for one left behind."""
+    mkdir = os.mkdir
+    monkeypatch.setattr(os, "mkdir", lambda path: (mkdir(path), os.rmdir(path)))
+    pid = sleeper_in(str(tmp_path / "group"))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
 @groups
 def test_what_a_record_says_is_not_enough_to_kill(cookie):
     group = fence.path(cookie)

@@ -17,7 +17,7 @@ import pytest
 from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
 from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen
-from parallel_train.procs import fence, launcher, locks, logs, process, shim, watch
+from parallel_train.procs import fence, launcher, locks, logs, process, watch
 from parallel_train.procs.beat import Beat
 from parallel_train.procs.runner import stop
 from parallel_train.store import queue, requests
