@@ -188,7 +188,7 @@ def test_a_folder_that_is_no_group_is_given_up_again(tmp_path):
 def test_a_group_that_another_container_took_away_is_done_without(tmp_path, monkeypatch):
     """Its launcher can't see our shim, and takes an empty group for one left behind."""
     mkdir = os.mkdir
-    monkeypatch.setattr(os, "mkdir", lambda path: (mkdir(path), os.rmdir(path)))
+    monkeypatch.setattr(os, "mkdir", lambda path: (mkdir(path), Path(path).rmdir()))
     pid = sleeper_in(str(tmp_path / "group"))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
