@@ -226,7 +226,9 @@ class LocalRunner:
         data = os.read(shim.pipe, 65536)
         *lines, shim.heard = (shim.heard + data).split(b"\n")
         for line in lines:
-            self._on_message(shim, json.loads(line))
+            with suppress(json.JSONDecodeError):  # torn: its shim was killed as it told this, and the launcher went on
+                said = json.loads(line)
+                self._on_message(shim, said)
         if not data:
             self._forget(shim)
             if not shim.is_over:

@@ -131,6 +131,15 @@ def test_a_shim_that_died_while_the_disk_does_not_say_whether_it_claimed_ends_no
     assert made.runner._died(_Shim(("task", 1), -1, -1)).why == "trouble"
 
 
+def test_what_a_killed_shim_told_by_half_stops_nobody(made):
+    heard, hears = os.pipe()
+    os.write(hears, b'{"claimed": {"task": "ta{"trouble": "process 1 does not die"}\n{"trouble": "more"}\n')
+    made.runner._on_pipe(_Shim(("task", 1), -1, heard))
+    assert [event.text for event in made.runner.wait(0.0)] == ["more"]
+    os.close(heard)
+    os.close(hears)
+
+
 def test_a_thousand_logs_of_one_name_are_enough(made):
     for number in range(1, 1000):
         (made.project / ("logs/x" + (f"_{number}" if number > 1 else "") + ".log")).touch()
