@@ -23,6 +23,7 @@ from parallel_train.store import records
 RACES = 300
 LONGEST = 75.0  # seconds: a name that is not seen by then is not seen; NFS caches for up to 60
 _HOPS = 10
+_MORE = 30.0  # seconds that one waits for the word of the other, beyond what it may wait for a name
 _RACING = 15.0  # seconds: a slow disk sees fewer races
 _LIMIT = 240.0  # seconds for all of it, after the meeting: a disk that hangs must not hold us
 
@@ -53,7 +54,7 @@ def _in_a_folder(place: str, wait: float, here: dict[str, str], longest: float) 
         records.publish(os.path.join(own, "try"), [{}])
         met = meet(place, own, here, wait) if wait else None
         if met is not None:
-            return replace(_Side(Talk(met.folder, met.me, longest + 30.0, 0.02), longest).run(), host=met.host)
+            return replace(_Side(Talk(met.folder, met.me, longest + _MORE, 0.02), longest).run(), host=met.host)
         return _alone(own, longest)
     except OSError as error:
         if records.NO_LINKS in str(error):
@@ -69,10 +70,10 @@ def _alone(folder: str, longest: float) -> Sharing:
     if second == 0:
         with suppress(BaseException):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _Side(Talk(folder, "b"), longest).run()
+            _Side(Talk(folder, "b", longest + _MORE), longest).run()
         os._exit(0)
     try:
-        return _Side(Talk(folder, "a"), longest).run()
+        return _Side(Talk(folder, "a", longest + _MORE), longest).run()
     finally:
         apart.end(second)
 
