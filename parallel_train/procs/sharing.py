@@ -101,7 +101,10 @@ class _Side:
             self.talk.together("begin")
             for step in (self._links, self._exclusive, self._renames, self._delays, self._rest):
                 step()
-            self.talk.together("end")
+            if self.talk.me == "a":
+                self.talk.hear("end")  # then the folder, which is a's, goes
+            else:
+                self.talk.say("end")
         except (OSError, records.DamagedError) as error:
             return Sharing(**self.found, trouble=str(error))
         return Sharing(**self.found)
