@@ -66,7 +66,8 @@ PARTS = {
             *("tests/contract/test_queue.py", "tests/contract/test_runner.py", "tests/store/test_queue.py"),
             *("tests/store/test_presence.py", "tests/store/test_records.py", "tests/store/test_submissions.py"),
             *("tests/procs/test_aside.py", "tests/procs/test_beat.py", "tests/procs/test_shim.py"),
-            "tests/procs/test_shim_trouble.py",
+            *("tests/procs/test_shim_trouble.py", "tests/store/test_planted.py"),
+            *("tests/commands/test_company.py", "tests/commands/test_damaged.py"),
         ),
     ),
 }

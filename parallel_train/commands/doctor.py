@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from parallel_train.commands.plan import interpreter
 from parallel_train.core.machine import Disk, Driver
@@ -40,7 +40,7 @@ def doctor(project: Path, *, gpus: str, python: str | None, as_json: bool, out: 
 def shared(place: Path, *, as_json: bool, out: TextIO) -> int:
     """Print whether several workers may share the disk of `place`; 1 where they may not."""
     try:
-        disk = Disk(**apart.ask(lambda: asdict(mounts.disk_of(str(place))), _PATIENCE))
+        disk = Disk(**apart.ask(lambda: _disk_of_folder(str(place)), _PATIENCE))
     except OSError as error:
         raise UsageError(f"--shared {place}: {error}") from error
     if disk.is_network:
@@ -49,6 +49,11 @@ def shared(place: Path, *, as_json: bool, out: TextIO) -> int:
     return _tell(
         sharing_words.findings(disk, found), lambda told: sharing_words.summary(disk, told), as_json=as_json, out=out
     )
+
+
+def _disk_of_folder(place: str) -> dict[str, Any]:
+    os.stat(os.path.join(place, ""))  # noqa: PTH116, PTH118  with its slash: raises for what is no folder
+    return asdict(mounts.disk_of(place))
 
 
 def _tell(

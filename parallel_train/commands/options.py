@@ -66,7 +66,7 @@ def complete_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
     return complete.tasks(ctx.params.get("directory") or Path(), incomplete)
 
 
-def _not_empty(value: str | None) -> str | None:
+def not_empty(value: str | None) -> str | None:
     if value is not None and not value.strip():
         raise typer.BadParameter("it is empty; give a value or leave it out")
     return value
@@ -79,7 +79,7 @@ Directory = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-File = Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="The task file.", callback=_not_empty)]
+File = Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="The task file.", callback=not_empty)]
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="TASK", hidden=True, show_default=False, autocompletion=complete_tasks)
 ]
@@ -104,7 +104,7 @@ Canary = Annotated[bool, typer.Option("--canary", help="Of each template one tas
 Detach = Annotated[bool, typer.Option("--detach", help="Go on in the background; see attach and status.")]
 KeepGoing = Annotated[bool, typer.Option("-k", help="Go on after a failure (the default).")]
 CustomTasks = Annotated[bool, typer.Option("--custom-tasks", help="Run tasks/custom.yaml or .py.")]
-Trainer = Annotated[str | None, typer.Option(metavar="NAME", help="The same as trainer=NAME.", callback=_not_empty)]
+Trainer = Annotated[str | None, typer.Option(metavar="NAME", help="The same as trainer=NAME.", callback=not_empty)]
 
 # ---- settings: the options that `config` takes may stand in its file, too ----
 
@@ -125,13 +125,13 @@ FailFast = Annotated[
     bool, typer.Option("-S", "--fail-fast", rich_help_panel=SETTINGS, help="Start nothing after a failure.")
 ]
 DataRoot = Annotated[
-    str, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {data_root} means.", callback=_not_empty)
+    str, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {data_root} means.", callback=not_empty)
 ]
 OutputBase = Annotated[
-    str, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {output_base} means.", callback=_not_empty)
+    str, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {output_base} means.", callback=not_empty)
 ]
 LogDir = Annotated[
-    str, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="Where logs go.", callback=_not_empty)
+    str, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="Where logs go.", callback=not_empty)
 ]
 CheckInterval = Annotated[
     float,
@@ -151,5 +151,5 @@ SharedGroup = Annotated[
     bool, typer.Option("--shared-group", rich_help_panel=SETTINGS, help="Share the queue with the folder's group.")
 ]
 Python = Annotated[
-    str | None, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {python} means.", callback=_not_empty)
+    str | None, typer.Option(metavar="PATH", rich_help_panel=SETTINGS, help="What {python} means.", callback=not_empty)
 ]

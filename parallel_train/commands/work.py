@@ -28,7 +28,7 @@ from parallel_train.procs.signals import Signals
 from parallel_train.report import summary, words
 from parallel_train.report.console import ConsoleReporter, Setup, make_reporter
 from parallel_train.scheduler import Scheduler
-from parallel_train.store import folders, preflight
+from parallel_train.store import folders, preflight, trust
 from parallel_train.store.journal import Journal
 from parallel_train.store.queue import DiskQueue
 
@@ -73,10 +73,12 @@ def work(
     refuse_other_hosts(disk, prepared.project)
     notes = [*prepared.notes, *submit()]
     disk.lease = options.lease
+    logs = prepared.project / options.log_dir
     if situation.open:
-        logs = prepared.project / options.log_dir
         logs.parent.mkdir(parents=True, exist_ok=True)
         folders.make(logs, disk.folder)
+    if options.shared_group:
+        trust.share_folder(logs, disk.folder)
     disk.about = workers.about(situation, disk, prepared.source, options.log_dir)
     signals = Signals()
     journal = Journal(disk.folder / "journal" / f"{disk.owner.worker}.jsonl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,11 +69,13 @@ def meet(place: str, own: str, here: dict[str, str], seconds: float) -> Met | No
             records.publish(os.path.join(own, "welcome"), [here])
             return Met(own, "a", str(records.read_one(os.path.join(own, "guest"))["host"]))
         for folder, theirs in _others(place, own, here):
-            if folder not in asked and records.publish(os.path.join(folder, "guest"), [here]):
-                asked[folder] = theirs
+            with suppress(FileNotFoundError):  # it gives up waiting just now
+                if folder not in asked and records.publish(os.path.join(folder, "guest"), [here]):
+                    asked[folder] = theirs
         for folder, theirs in asked.items():
-            if os.path.isdir(folder) and "welcome" in os.listdir(folder):
-                return Met(folder, "b", theirs)
+            with suppress(FileNotFoundError):
+                if "welcome" in os.listdir(folder):
+                    return Met(folder, "b", theirs)
         if time.monotonic() > until + (_LISTEN_AGAIN if asked else 0.0):
             return None
         time.sleep(0.1)

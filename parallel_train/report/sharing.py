@@ -28,6 +28,8 @@ def findings(disk: Disk, found: Sharing) -> list[Finding]:
 
 def _findings(disk: Disk, found: Sharing) -> Iterator[Finding]:
     yield _disk(disk)
+    if not disk.is_writable:
+        return
     if not found.has_links:
         yield Finding("wrong", "links", "it makes no hard links, which keep two workers off one task", _ELSEWHERE)
         return
@@ -48,6 +50,10 @@ def _findings(disk: Disk, found: Sharing) -> Iterator[Finding]:
 
 
 def _disk(disk: Disk) -> Finding:
+    if not disk.is_writable:
+        return Finding(
+            "wrong", "disk", f"the folder {disk.folder} ({disk.kind}) can't be written", "choose another one"
+        )
     told = of_disk("the folder", disk)
     if disk.is_for_one_host:
         return Finding("wrong", "disk", told.text, _ELSEWHERE)

@@ -128,8 +128,12 @@ def _is_like_a_secret(value: str) -> bool:
 
 
 def _texts(task: Task) -> Iterator[str]:
-    yield from (task.name, task.cwd, task.output or "", *task.command, *task.env.values(), *task.inputs)
-    yield from map(str, task.params.values())
+    yield from (task.name, task.stage or "", task.cwd, task.output or "")
+    yield from (*task.command, *task.env.values(), *task.inputs, *map(str, task.params.values()))
+    if task.done_when is not None:
+        yield from (*task.done_when.files, task.done_when.contains or "")
+    for metric in task.metrics:
+        yield from (metric.name, metric.file or "", metric.regex or "")
 
 
 def _of_secrets(task: Task) -> Iterator[str]:

@@ -86,5 +86,18 @@ def share(folder: Path) -> None:
             os.close(descriptor)
 
 
+def share_folder(folder: Path, queue: Path) -> None:
+    """Let the group that shares the queue write in a folder of ours beside it, such as one that was there before."""
+    with suppress(OSError):  # a link, which is the user's own business, or somebody else's folder
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if not found.st_mode & stat.S_IWGRP:
+                os.fchown(descriptor, -1, queue.stat().st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | 0o2070)
+        finally:
+            os.close(descriptor)
+
+
 def _inside(kind: Path) -> list[Path]:
     return list(kind.iterdir()) if kind.is_dir() and not kind.is_symlink() else []

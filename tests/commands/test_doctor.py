@@ -11,6 +11,9 @@ import pytest
 
 from parallel_train.commands.doctor import doctor, shared
 from parallel_train.errors import UsageError
+from tests.support.call import Caller, call
+
+__all__ = ["call"]
 
 TOPICS = [
     *("python", "torch", "driver", "gpus", "disk", "files", "processes", "memory", "cores", "kernel", "locks"),
@@ -149,3 +152,9 @@ class TestShared:
     def test_a_folder_that_is_not_there(self):
         with pytest.raises(UsageError, match="--shared /nowhere: No such file"):
             shared(Path("/nowhere"), as_json=False, out=io.StringIO())
+
+    def test_a_file_or_nothing_is_no_folder(self, call: Caller):
+        call.write("a.txt", "")
+        said = call("doctor", "--shared", "a.txt")
+        assert (said.code, said.err) == (2, f"parallel-train: --shared {call.root / 'a.txt'}: Not a directory\n")
+        assert call("doctor", "--shared", "").code == 2  # "$DISK", which is not set

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from parallel_train.core.machine import Disk
-from parallel_train.core.task import Task, fill, has_late, identity, is_secret, late, show, task_id
+from parallel_train.core.task import Task, assigned, fill, has_late, identity, is_ours, is_secret, late, show, task_id
 
 A = Task("a", ("x", "--lr", "1"), output="out/a", inputs=("in",), needs=("n",))
 FREE = replace(A, output=None)
@@ -83,6 +83,20 @@ def test_a_late_value_may_stand_in_command_env_and_cwd(where):
 )
 def test_a_secret_is_known_by_its_name(name, expected):
     assert is_secret(name) == expected
+    assert assigned(name, 0.1) == (f"{name}=***" if expected else f"{name}=0.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CUDA_VISIBLE_DEVICES", True),
+        ("PARALLEL_TRAIN_GPUS", True),
+        ("CUDA_LAUNCH_BLOCKING", False),
+        ("MY_PARALLEL_TRAIN_X", False),
+    ],
+)
+def test_some_variables_are_set_by_the_worker(name, expected):
+    assert is_ours(name) == expected
 
 
 @pytest.mark.parametrize(

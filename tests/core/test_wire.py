@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_train.core import wire
@@ -57,31 +57,39 @@ TASKS = st.builds(
 )
 
 
+PATIENT = settings(deadline=None)  # a busy machine takes the usual 0.2 s for anything
+
+
 def through_json(data):
     return json.loads(json.dumps(data))
 
 
+@PATIENT
 @given(ENDS)
 def test_an_end(end):
     assert wire.end_of(through_json(wire.end_data(end))) == end
 
 
+@PATIENT
 @given(ROUNDS)
 def test_a_round(round_):
     assert wire.round_of(through_json(wire.round_data(round_))) == round_
 
 
+@PATIENT
 @given(REQUESTS)
 def test_a_request(request_):
     assert wire.request_of(through_json(wire.request_data(request_))) == request_
 
 
+@PATIENT
 @given(CLAIMS)
 def test_a_claim_as_a_shim_writes_it(claim):
     data = {name: getattr(claim, name) for name in Claim.__dataclass_fields__}
     assert wire.claim_of(through_json({**data, "owner": wire.owner_data(claim.owner)})) == claim
 
 
+@PATIENT
 @given(TASKS)
 def test_a_task(task):
     assert wire.task_of(through_json(wire.task_data(task))) == task

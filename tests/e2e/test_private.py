@@ -133,6 +133,7 @@ def test_a_private_queue_is_opened_to_a_group(call: Caller, project: Project):
     assert {(mode(p), p.lstat().st_gid) for p in inside if p.is_dir()} == {(0o2770, GROUP)}
     assert {(mode(p), p.lstat().st_gid) for p in inside if p.is_file()} == {(0o660, GROUP)}
     assert mode(call.root / "data") == before
+    assert (mode(call.root / "logs"), (call.root / "logs").stat().st_gid) == (0o2770, GROUP)  # for others' tasks
     (aside,) = (call.root / QUEUE / "aside").glob("*.2")
     assert mode(aside / "a") == 0o755  # the user's own is as it was
     (call.root / QUEUE / "claims/link").unlink()

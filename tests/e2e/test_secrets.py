@@ -215,6 +215,24 @@ def test_the_value_of_a_secret_is_refused_wherever_it_stands(
     assert "secret:WANDB_API_KEY" in refused(call, VALUE, *argv)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "done_when: C",
+        "done_when: {file: x, contains: C}",
+        "metrics: {name: C}",
+        "metrics: {name: acc, file: C}",
+        "metrics: {name: acc, regex: 'C (.*)'}",
+        "stage: C, name: a",
+        "params: {p: [C]}",
+    ],
+)
+def test_no_field_of_a_task_may_hold_it(call: Caller, monkeypatch: pytest.MonkeyPatch, field: str):
+    monkeypatch.setenv("WANDB_API_KEY", VALUE)
+    call.write("tasks/default.yaml", f"tasks: [{{command: echo, {field.replace('C', VALUE)}}}]\n")
+    assert "secret:WANDB_API_KEY" in refused(call, VALUE, "-n", "--gpus", "fake:1")
+
+
 @pytest.mark.parametrize(("name", "value"), [("SORT_KEY", "accuracy"), ("SSH_KEY", "/home/someone/.ssh/id_rsa")])
 def test_what_only_has_such_a_name_is_none(call: Caller, monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(name, value)

@@ -83,7 +83,7 @@ def prepare(piece: Piece, shared: Path) -> list[str]:
     project = shared / "project"
     for folder in (project / "tasks", project / "effects", shared / "check", shared / "said"):
         folder.mkdir(parents=True)
-    shutil.copy(LAB / "job.py", shared)
+    shutil.copy(LAB / "part.py", shared)
     shutil.copy(LAB / "task.sh", shared)
     number = 200 if piece.is_full else 40
     lengths = {f"t{n}": round(piece.chance.uniform(0.2, 4.0), 1) for n in range(number)}

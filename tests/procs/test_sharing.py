@@ -13,8 +13,9 @@ import pytest
 
 from parallel_train.core.machine import Sharing
 from parallel_train.procs import apart
-from parallel_train.procs.meeting import PREFIX
+from parallel_train.procs.meeting import PREFIX, meet
 from parallel_train.procs.sharing import RACES, check
+from parallel_train.store import records
 from tests.support.wait import wait_until
 
 ONE, OTHER = {"host": "one", "machine": "1"}, {"host": "other", "machine": "2"}
@@ -48,6 +49,30 @@ def test_two_hosts_find_each_other_and_see_the_same(tmp_path):
         assert each.has_flock
         assert each.sync is not None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("vanishes", ["hello is read", "guest is asked"])
+def test_a_host_that_leaves_in_that_moment_is_nobody(tmp_path, monkeypatch, vanishes):
+    """It gave up waiting, and took its folder with it, just when a guest came."""
+    host, own = (tmp_path / f"{PREFIX}{name}" for name in "ab")
+    for folder in (host, own):
+        folder.mkdir()
+    records.publish(str(host / "hello"), [OTHER])
+    publish = records.publish
+
+    def leaves(path, lines):
+        is_guest = Path(path).parent == host
+        if is_guest and vanishes == "hello is read":
+            shutil.rmtree(host)
+        won = publish(path, lines)
+        if is_guest and vanishes == "guest is asked":
+            shutil.rmtree(host)
+        return won
+
+    monkeypatch.setattr(records, "publish", leaves)
+    monkeypatch.setattr("parallel_train.procs.meeting._LISTEN_AGAIN", 0.0)
+    assert meet(str(tmp_path), str(own), ONE, 0.3) is None
+    assert not host.exists()
 
 
 def test_a_disk_whose_links_replace_is_found_out(tmp_path, monkeypatch):
@@ -87,7 +112,9 @@ def test_where_nothing_can_be_made_it_says_so(place):
     assert check(place, 0.0).trouble.startswith("nothing can be made there: ")
 
 
-def test_a_question_that_hangs_is_left_at_its_limit(tmp_path):
+def test_a_question_that_hangs_is_left_at_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "_PATIENCE", 0.2)
+
     def hangs():
         (tmp_path / "pid").write_text(str(os.getpid()))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -95,7 +122,7 @@ def test_a_question_that_hangs_is_left_at_its_limit(tmp_path):
         return {}
 
     with pytest.raises(TimeoutError, match="did not answer within"):
-        apart.ask(hangs, 0.5)
+        apart.ask(hangs, 2.0)
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -33,6 +33,12 @@ def test_a_fit_disk():
     assert any("a name alone after 29.0 s" in each.text for each in told)
 
 
+def test_one_that_cannot_be_written_is_said_once():
+    refused = replace(NFS, is_writable=False)
+    (told,) = findings(refused, Sharing(trouble="nothing can be made there: Permission denied"))
+    assert (told.health, told.text) == ("wrong", "the folder /shared (nfs4) can't be written")
+
+
 def test_a_local_one_is_fit_for_its_host():
     local = replace(NFS, kind="ext4")
     assert summary(local, findings(local, replace(FIT, host=""))) == "Fit to be shared by several workers of this host"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +23,7 @@ from parallel_train.commands.options import (
     Python,
     RunOptions,
     SharedGroup,
+    not_empty,
 )
 
 DEFAULT = RunOptions()
@@ -128,7 +128,10 @@ def doctor(
     gpus: Gpus = DEFAULT.gpus,
     python: Python = None,
     shared: Annotated[
-        Path | None, typer.Option("--shared", metavar="DIR", help="Try the disk of DIR with two processes instead.")
+        str | None,
+        typer.Option(
+            "--shared", metavar="DIR", callback=not_empty, help="Try the disk of DIR with two processes instead."
+        ),
     ] = None,
     as_json: Json = False,
     directory: Directory = None,
