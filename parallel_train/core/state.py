@@ -301,10 +301,10 @@ def _again(line: Line, last: Attempt, found: Verdict) -> State:
     """After an attempt that did not succeed: ready again, later, or failed."""
     if found == "free":
         return Ready()
-    if found == "lost":
-        return Ready() if count(line, "lost") < policy.LOST_LIMIT else Ended("failed", last.number)
-    if last.number in line.excused:  # once elsewhere, whatever its retries; there it counts, and this with it
-        return Ready() if len(line.excused) < policy.LOST_LIMIT else Ended("failed", last.number)
+    # Excused: it runs once more elsewhere, whatever its retries; there it counts, and this one with it.
+    if found == "lost" or last.number in line.excused:
+        free = count(line, "lost") + sum(a.number in line.excused for a in line.tries)
+        return Ready() if free < policy.LOST_LIMIT else Ended("failed", last.number)
     failures = count(line, "failed")
     if failures > line.task.retries:
         return Ended("failed", last.number)

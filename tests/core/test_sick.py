@@ -9,7 +9,7 @@ import pytest
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide
 from parallel_train.core.events import Launch, Leave, PutSlotAside, Requested, SlotPutAside
-from parallel_train.core.facts import Request
+from parallel_train.core.facts import Lost, Request
 from parallel_train.core.state import Ended, Ready
 from parallel_train.report.view import notice
 from tests.support.builders import claimed, ended, pool, situation, task
@@ -125,3 +125,12 @@ def test_nothing_is_excused_for_ever(times, expected):
         run(s, TASKS[0], "0", 1, attempt=attempt)
         apply(s, Requested(Request(attempt, "excuse", {"t0": attempt})))
     assert s.lines["t0"].state == expected
+
+
+def test_what_was_lost_and_what_was_excused_are_free_together():
+    s = situation(TASKS[0])
+    for attempt in (1, 2, 3, 4, 5):
+        assert s.lines["t0"].state == Ready()
+        run(s, TASKS[0], "0", 1 if attempt % 2 else Lost("killed"), attempt=attempt)
+        apply(s, Requested(Request(attempt, "excuse", {"t0": attempt} if attempt % 2 else {})))
+    assert s.lines["t0"].state == Ended("failed", 5)
