@@ -260,7 +260,7 @@ def _is_claim_ours(order: Order) -> bool:
         return False
     except (OSError, records.DamagedError):
         return True  # can't be seen now, or never again
-    return isinstance(there, dict) and bool(there.get("cookie") == order["cookie"])
+    return bool(there.get("cookie") == order["cookie"])
 
 
 def _path(order: Order, kind: str, task: str, number: int) -> str:

@@ -70,7 +70,7 @@ def first_line(path: str) -> bytes:
 
 def _content(path: str, most: int = -1) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = opener(path, os.O_RDONLY)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
             raise DamagedError("it is no file") from error
