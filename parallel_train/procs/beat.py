@@ -153,7 +153,9 @@ class Beat:
             is_taken = self._name in os.listdir(self._ends)  # listed: a cache may take a file for absent
         except OSError:
             return
-        self._state[:] = _STATE.pack(sent, is_taken, self._is_cancelled())
+        self._state[:] = _STATE.pack(sent, is_taken, False)
+        if self._is_cancelled():  # asked only now: a slow answer must not make a good beat late
+            self._state[:] = _STATE.pack(sent, is_taken, True)
 
     def _is_cancelled(self) -> bool:
         try:

@@ -46,6 +46,7 @@ _NEVER_THE_SAME = re.compile(
 )
 
 Fate = Literal["KILL", "ENOSPC", "EIO", "EINTR", "EMFILE", "CANCEL", "RIVAL", "ALL", "STRANGER"]
+_NOBODYS = "shim-?"  # nobody asked whose it is; its child too is let go of when it becomes the command
 _HOLDING = ("CANCEL", "RIVAL", "ALL", "STRANGER")
 
 
@@ -160,7 +161,7 @@ class Tracer:
         role = self.roles[parent]
         self.parents[pid] = parent
         if role == "launcher":
-            self.roles[pid] = self.ordered.pop(0) if self.ordered else "shim"
+            self.roles[pid] = self.ordered.pop(0) if self.ordered else _NOBODYS
         elif role.startswith("shim"):
             self.roles[pid] = role.replace("shim", "child")
         else:

@@ -93,6 +93,8 @@ class Files(Machine):
 
     def do_beat(self, actor: Actor, counter: int, worker: str = "") -> None:
         name = worker or said(self.orders[actor.pid].key)
+        if not worker:
+            self.judge.sent[self.orders[actor.pid].key] = actor.planned
         self.disk.beats[name] = f"{counter:015d}"
         self.disk.beat_at[name] = self.now
 

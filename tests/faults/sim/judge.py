@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from parallel_train.core.contact import interval
 from parallel_train.core.facts import Claim, End, Lost, TimedOut
 from tests.faults.sim.disk import Disk, Key, Token, has_succeeded
-from tests.faults.sim.telling import said
 
 if TYPE_CHECKING:
     from tests.faults.sim.actor import Actor, Command
@@ -32,9 +31,17 @@ class Judge:
     confirmed: dict[str, int] = field(default_factory=dict)  # task -> the round whose cancel was confirmed last
     moved: Counter[Key] = field(default_factory=Counter)
     taken: dict[Key, float] = field(default_factory=dict)  # attempts that others ended for their silence, and when
+    sent: dict[Key, float] = field(default_factory=dict)  # when the last beat that came through was sent
 
     def copy(self) -> Judge:
-        return Judge(set(self.written), dict(self.doubts), dict(self.confirmed), self.moved.copy(), dict(self.taken))
+        return Judge(
+            set(self.written),
+            dict(self.doubts),
+            dict(self.confirmed),
+            self.moved.copy(),
+            dict(self.taken),
+            dict(self.sent),
+        )
 
     @staticmethod
     def must(fact: Any, otherwise: str) -> None:
@@ -104,7 +111,7 @@ class Judge:
     def halt(self, world: World, command: Command) -> None:
         """Its shim stops it: it can't have reached the disk for half a lease."""
         lease, host = command.order.lease, command.host
-        last = max(world.disk.beat_at[said(command.order.key)], command.at)
+        last = max(self.sent.get(command.order.key, 0.0), command.at)
         is_cut = max(host.was_cut, host.was_asleep) > world.now - lease
         self.must(is_cut or world.now - last >= lease / 2, f"{command.order.key} was halted without need")
 
