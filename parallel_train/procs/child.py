@@ -23,6 +23,9 @@ PASSING = {
 }
 
 
+_SOONER = 500  # of 1000: how much sooner the kernel takes a task than who looks after it
+
+
 class StartError(Exception):
     """The command could not be executed; `code` is what a shell would have said: 127 not found, 126 otherwise."""
 
@@ -83,6 +86,15 @@ def _program(name: str, cwd: str, environment: dict[str, str]) -> str:
     raise StartError(f"command {name}: {os.strerror(number)}", 126 if is_there else 127)
 
 
+def _die_before_us() -> None:
+    """Where memory runs out the kernel ends a task: with its shim or its scheduler the reason would be lost."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+            file.write(b"%d" % min(1000, int(file.read()) + _SOONER))
+    except (OSError, ValueError):
+        pass  # it runs all the same
+
+
 def _become(
     order: dict[str, Any], environment: dict[str, str], program: str, *, shim: int, files: Any, tell: int
 ) -> None:
@@ -92,6 +104,7 @@ def _become(
     try:
         os.setsid()
         process.die_with_parent(shim)
+        _die_before_us()
         os.umask(order["umask"])
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in enumerate((nothing, log, err)):

@@ -30,6 +30,7 @@ print(json.dumps({
     "env": dict(os.environ), "stdin": os.readlink("/proc/self/fd/0"), "read": sys.stdin.read(), "tty": tty(),
     "session": os.getsid(0) == os.getpid(), "group": os.getpgid(0) == os.getpid(), "umask": mask,
     "fds": {n: os.readlink("/proc/self/fd/%d" % n) for n in high}, "cwd": os.getcwd(),
+    "oom": int(open("/proc/self/oom_score_adj").read()),
     "mask": [l for l in open("/proc/self/status") if l.startswith(("SigBlk", "SigIgn"))],
 }))
 """
@@ -58,6 +59,11 @@ def test_a_task_has_the_signals_of_a_fresh_process(made):
     blocked, ignored = (int(line.split()[1], 16) for line in seen(made)["mask"])
     assert blocked == 0
     assert ignored & ~(1 << 12 | 1 << 24) == 0  # Python itself ignores PIPE and XFSZ
+
+
+def test_where_memory_runs_out_the_kernel_takes_a_task_before_who_looks_after_it(made):
+    ours = int(Path("/proc/self/oom_score_adj").read_text())
+    assert seen(made)["oom"] == min(1000, ours + 500)
 
 
 def test_a_task_has_the_users_umask_and_its_logs_are_private(made):
