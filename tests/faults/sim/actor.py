@@ -67,7 +67,11 @@ class Actor:
         assert self.steps is not None
         TIME.now, TIME.slept = now, self.host.slept
         TIME.wall = now - self.host.clock + self.host.wall
-        found: Step = self.steps.throw(error) if error is not None else self.steps.send(result)
+        if error is None:
+            found: Step = self.steps.send(result)
+        else:
+            error.__context__ = None  # one error serves many worlds: what it passed through would keep them all
+            found = self.steps.throw(error.with_traceback(None))
         return found
 
 
