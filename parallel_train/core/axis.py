@@ -1,0 +1,183 @@
+"""The values of one param: listed, or a range that is counted and never laid out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from parallel_train.core.task import Json
+
+_DIGITS = 12  # of a value between the ends: 0.001, not 0.0010000000000000002
+_NEAREST = 1e-11  # what they can still tell apart
+_HALF = Fraction(1, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """Values in the order in which they are listed."""
+
+    values: tuple[Json, ...]
+    _places: dict[tuple[str, Json], int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for position, value in enumerate(self.values):
+            self._places.setdefault(_known_as(value), position)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def value(self, position: int) -> Json:
+        return self.values[position]
+
+    def position(self, value: Json) -> int | None:
+        """Where `value` stands first, or None."""
+        try:
+            return self._places.get(_known_as(plain(value)))
+        except TypeError:
+            return None
+
+
+def _known_as(value: Json) -> tuple[str, Json]:
+    # Python holds True and 1 for equal; a search does not. 1 and 1.0 are the same value.
+    if value is None or isinstance(value, str | bool):
+        return type(value).__name__, value
+    if isinstance(value, int | float):
+        return "number", value
+    return "json", json.dumps(value, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`count` numbers from `first` to `last`, both included: evenly spaced, or by even factors where `is_log`.
+
+    Between whole ends every number is whole (rounded); others have 12 digits. Made by `span` or `stepped`.
+    """
+
+    first: int | float
+    last: int | float
+    count: int
+    is_log: bool = False
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def is_whole(self) -> bool:
+        return isinstance(self.first, int) and isinstance(self.last, int)
+
+    def value(self, position: int) -> int | float:
+        if position == 0:
+            return self.first
+        if position == self.count - 1:
+            return self.last
+        between = self._between(position)
+        return math.floor(between + _HALF) if self.is_whole else float(f"{float(between):.{_DIGITS}g}")
+
+    def _between(self, position: int) -> Fraction:
+        part = Fraction(position, self.count - 1)
+        if not self.is_log:
+            return _exact(self.first) + (_exact(self.last) - _exact(self.first)) * part
+        low, high = math.log(self.first), math.log(self.last)
+        return _exact(float(f"{math.exp(low + (high - low) * float(part)):.{_DIGITS}g}"))
+
+    def position(self, value: Json) -> int | None:
+        """Which of its numbers `value` is, or None."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.first <= value <= self.last:
+            return None
+        if self.is_log:
+            part = math.log(value / self.first) / math.log(self.last / self.first)
+            near = round(part * (self.count - 1))
+        else:
+            wide = _exact(self.last) - _exact(self.first)
+            near = round((_exact(value) - _exact(self.first)) / wide * (self.count - 1))
+        # Rounding may have moved it by one.
+        tried = range(max(0, near - 1), min(self.count, near + 2))
+        return next((position for position in tried if self.value(position) == value), None)
+
+
+Axis = Listed | Range
+
+
+def _exact(number: float) -> Fraction:
+    """As it is written: 0.1 is a tenth."""
+    return Fraction(repr(number))
+
+
+def span(first: float, last: float, count: int, *, is_log: bool = False) -> Range:
+    """`count` numbers from `first` to `last`. Raises ValueError where they can't be told apart or have no logarithm."""
+    if not first < last:
+        raise ValueError(f"'from' ({first}) must be below 'to' ({last})")
+    if count < 2:
+        raise ValueError("'count' must be at least 2")
+    if is_log and first <= 0:
+        raise ValueError(f"'from' ({first}) must be above 0 for log: true")
+    made = Range(first, last, count, is_log)
+    if not _are_apart(made):
+        raise ValueError(f"{count:,} values between {first} and {last} are too many to be told apart")
+    return made
+
+
+def stepped(first: float, last: float, step: float) -> Range:
+    """Numbers from `first` in steps of `step`, up to `last` where a step hits it. Raises ValueError as `span` does."""
+    if not step > 0:
+        raise ValueError(f"'step' ({step}) must be above 0")
+    steps = math.floor((_exact(last) - _exact(first)) / _exact(step))
+    end = _exact(first) + steps * _exact(step)
+    is_whole = isinstance(first, int) and isinstance(step, int)
+    return span(first if is_whole else float(first), int(end) if is_whole else float(end), steps + 1)
+
+
+def _are_apart(made: Range) -> bool:
+    gaps = made.count - 1
+    if not made.is_log:
+        wide, far = _exact(made.last) - _exact(made.first), max(abs(made.first), abs(made.last))
+        return wide >= gaps if made.is_whole else wide / gaps >= far * Fraction(_NEAREST)
+    factor = math.exp((math.log(made.last) - math.log(made.first)) / gaps)
+    if not made.is_whole:
+        return factor - 1 >= _NEAREST
+    # The gaps grow: once they are above 1, no two numbers fall together.
+    position, number = 0, made.first
+    while position < gaps and number * (factor - 1) < 1:
+        position, before, number = position + 1, number, made.value(position + 1)
+        if number == before:
+            return False
+    return True
+
+
+def plain(value: object) -> Json:
+    """`value` as JSON has it: a tuple is a list, a number of numpy a number. Raises TypeError for what JSON lacks."""
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return _scalar(value, kind)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: plain(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inside) for inside in value]
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # numpy's and torch's scalars
+        return plain(value.item())
+    raise TypeError(f"{_short(value)} can't be written as JSON")
+
+
+def _scalar(value: Any, kind: type[str | int | float]) -> Json:
+    """`value` as a plain one where its class is one of its own, such as an Enum's, whose str() is its name."""
+    if kind is float and math.isnan(value):
+        raise TypeError("nan is no value: it does not equal itself")
+    return str.__str__(value) if kind is str else kind(value)
+
+
+def _short(value: object) -> str:
+    said = repr(value)
+    return said if len(said) <= 60 else f"{said[:60]}…"
+
+
+def listed(values: Sequence[object]) -> Axis:
+    """The axis of a list; a Python `range` is not laid out. Raises TypeError as `plain` does."""
+    if isinstance(values, range) and values.step > 0 and len(values) > 1:
+        return Range(values[0], values[-1], len(values))
+    return Listed(tuple(plain(value) for value in values))
