@@ -18,7 +18,7 @@ __all__ = ["call"]
 
 # Words of our libraries and of Python's inside; a user reads a sentence about the file.
 JARGON = re.compile(r"pydantic|validat|\binput_|\binstance\b|Traceback|_error\b|\b(?:NoneType|str|dict|int|bool)\b")
-NAMES = ("yaml_text", "yaml_keys", "yaml_meaning", "python", "options", "places", "settings")
+NAMES = ("yaml_text", "yaml_keys", "yaml_meaning", "yaml_search", "python", "options", "places", "settings")
 
 
 def folder(root: Path, name: str) -> Path:

@@ -57,7 +57,9 @@ def _add_file(options: RunOptions, project: Path, folder: Path) -> tuple[str, tu
         raise UsageError(f"add takes all tasks of a file; to run {' '.join(asked.tasks)} alone: parallel-train run")
     file = plan.read_tasks(asked, options, project, folder)
     queue.create(folder, shared=options.shared_group)
-    submission, before = submissions.submit(folder / "tasks", asked.source(options), file.tasks, _now())
+    submission, before = submissions.submit(
+        folder / "tasks", asked.source(options), file.tasks, _now(), searches=file.searches
+    )
     states = Counter(name_of(line.state) for line in look(project, submission.tasks).lines.values())
     changed = difference(before, submission) if before is not None else ""
     return words.added_file(submission.source, states, changed), submission.tasks, submission.number

@@ -87,7 +87,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         tasks = tuple(task for task in tasks if task.id in wanted)
     joined = [f"joins {owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
     notes = (*file.notes, *machine.notes, *joined, *amiss)
-    return Prepared(project, disk, situation, machine, notes, umask, source=source, tasks=tasks)
+    return Prepared(project, disk, situation, machine, notes, umask, source=source, tasks=tasks, searches=file.searches)
 
 
 def submit(prepared: Prepared, *, shared: bool) -> list[str]:
@@ -95,7 +95,8 @@ def submit(prepared: Prepared, *, shared: bool) -> list[str]:
     disk, source = prepared.disk, prepared.source
     queue.create(disk.folder, shared=shared)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    submission, before = submissions.submit(disk.folder / "tasks", source, prepared.tasks, now)
+    folder, searches = disk.folder / "tasks", prepared.searches
+    submission, before = submissions.submit(folder, source, prepared.tasks, now, searches=searches)
     disk.submission = submission.number
     apply(prepared.situation, Submitted(source, submission.tasks))
     return [difference(before, submission)] if before is not None and difference(before, submission) else []

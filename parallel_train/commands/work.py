@@ -50,6 +50,7 @@ class Prepared:
     umask: int
     source: str = ""  # what is submitted, where something is
     tasks: tuple[Task, ...] = ()
+    searches: tuple[str, ...] = ()  # how some of them were drawn
 
 
 def new_worker() -> str:

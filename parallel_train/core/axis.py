@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from parallel_train.core.task import Json
 
-_DIGITS = 12  # of a value between the ends: 0.001, not 0.0010000000000000002
+_DIGITS = 12  # of a number between the ends: 0.001, not 0.0010000000000000002
 _NEAREST = 1e-11  # what they can still tell apart
+_FEW_DIGITS = 6  # of one between even factors, which is never a round one: 0.000562341
+_NEAREST_OF_FEW = 1e-5
 _HALF = Fraction(1, 2)
 
 
@@ -54,13 +56,14 @@ def _known_as(value: Json) -> tuple[str, Json]:
 class Range:
     """`count` numbers from `first` to `last`, both included: evenly spaced, or by even factors where `is_log`.
 
-    Between whole ends every number is whole (rounded); others have 12 digits. Made by `span` or `stepped`.
+    Between whole ends every number is whole (rounded); others have so many digits. Made by `span` or `stepped`.
     """
 
     first: int | float
     last: int | float
     count: int
     is_log: bool = False
+    digits: int = _DIGITS
 
     def __len__(self) -> int:
         return self.count
@@ -75,13 +78,14 @@ class Range:
         if position == self.count - 1:
             return self.last
         between = self._between(position)
-        return math.floor(between + _HALF) if self.is_whole else float(f"{float(between):.{_DIGITS}g}")
+        return math.floor(between + _HALF) if self.is_whole else float(f"{float(between):.{self.digits}g}")
 
     def _between(self, position: int) -> Fraction:
         part = Fraction(position, self.count - 1)
         if not self.is_log:
             return _exact(self.first) + (_exact(self.last) - _exact(self.first)) * part
         low, high = math.log(self.first), math.log(self.last)
+        # Logarithms are not the same to the last digit everywhere.
         return _exact(float(f"{math.exp(low + (high - low) * float(part)):.{_DIGITS}g}"))
 
     def position(self, value: Json) -> int | None:
@@ -89,8 +93,8 @@ class Range:
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.first <= value <= self.last:
             return None
         if self.is_log:
-            part = math.log(value / self.first) / math.log(self.last / self.first)
-            near = round(part * (self.count - 1))
+            low, high = math.log(self.first), math.log(self.last)
+            near = round((math.log(value) - low) / (high - low) * (self.count - 1))
         else:
             wide = _exact(self.last) - _exact(self.first)
             near = round((_exact(value) - _exact(self.first)) / wide * (self.count - 1))
@@ -108,27 +112,39 @@ def _exact(number: float) -> Fraction:
 
 
 def span(first: float, last: float, count: int, *, is_log: bool = False) -> Range:
-    """`count` numbers from `first` to `last`. Raises ValueError where they can't be told apart or have no logarithm."""
-    if not first < last:
-        raise ValueError(f"'from' ({first}) must be below 'to' ({last})")
+    """`count` numbers from `first` to `last`. Raises ValueError(what, repair) where they can't be."""
+    _check_ends(first, last)
     if count < 2:
-        raise ValueError("'count' must be at least 2")
+        raise ValueError("a range has at least 2 values", "write a list: [0.1]")
     if is_log and first <= 0:
-        raise ValueError(f"'from' ({first}) must be above 0 for log: true")
+        raise ValueError(f"'from' ({first}) must be above 0 for even factors", "begin above 0, or take 'log' away")
+    if not (isinstance(first, int) and isinstance(last, int)):
+        first, last = float(first), float(last)
     made = Range(first, last, count, is_log)
+    if is_log and _factor(made) >= _NEAREST_OF_FEW:
+        made = replace(made, digits=_FEW_DIGITS)
     if not _are_apart(made):
-        raise ValueError(f"{count:,} values between {first} and {last} are too many to be told apart")
+        repair = "write fewer, or ends with a point: 1.0" if made.is_whole else "write fewer"
+        raise ValueError(f"{count:,} values from {first} to {last} can't be told apart", repair)
     return made
 
 
 def stepped(first: float, last: float, step: float) -> Range:
     """Numbers from `first` in steps of `step`, up to `last` where a step hits it. Raises ValueError as `span` does."""
+    _check_ends(first, last)
     if not step > 0:
-        raise ValueError(f"'step' ({step}) must be above 0")
+        raise ValueError(f"'step' ({step}) must be above 0", "turn 'from' and 'to' round for a step down")
     steps = math.floor((_exact(last) - _exact(first)) / _exact(step))
+    if steps == 0:
+        raise ValueError(f"'step' ({step}) leads beyond 'to' ({last}) at once", "write a smaller one")
     end = _exact(first) + steps * _exact(step)
     is_whole = isinstance(first, int) and isinstance(step, int)
     return span(first if is_whole else float(first), int(end) if is_whole else float(end), steps + 1)
+
+
+def _check_ends(first: float, last: float) -> None:
+    if not first < last:
+        raise ValueError(f"'from' ({first}) must be below 'to' ({last})", "turn them round")
 
 
 def _are_apart(made: Range) -> bool:
@@ -136,16 +152,21 @@ def _are_apart(made: Range) -> bool:
     if not made.is_log:
         wide, far = _exact(made.last) - _exact(made.first), max(abs(made.first), abs(made.last))
         return wide >= gaps if made.is_whole else wide / gaps >= far * Fraction(_NEAREST)
-    factor = math.exp((math.log(made.last) - math.log(made.first)) / gaps)
-    if not made.is_whole:
-        return factor - 1 >= _NEAREST
-    # The gaps grow: once they are above 1, no two numbers fall together.
+    factor = _factor(made)
+    if factor < _NEAREST or not made.is_whole:
+        return factor >= _NEAREST
+    # The gaps grow: once they are above 1, no two numbers fall together. (Rounding may have added a half.)
     position, number = 0, made.first
-    while position < gaps and number * (factor - 1) < 1:
+    while position < gaps and (number - 0.5) * factor < 1:
         position, before, number = position + 1, number, made.value(position + 1)
         if number == before:
             return False
     return True
+
+
+def _factor(made: Range) -> float:
+    """By which part each number is above the one before."""
+    return math.expm1((math.log(made.last) - math.log(made.first)) / (made.count - 1))
 
 
 def plain(value: object) -> Json:

@@ -11,7 +11,7 @@ from parallel_train.core.axis import Axis, Listed
 from parallel_train.core.task import Json
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Choice:
     """A value for `key` out of `axis`; then the branch of that value's position, or `default`.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from parallel_train.core import points
 from parallel_train.core.graph import did_you_mean
-from parallel_train.core.placeholders import LATE, RESERVED, SEVERAL, Text, cut, loose
+from parallel_train.core.placeholders import LATE, POINT, RESERVED, SEVERAL, Text, cut, loose
 from parallel_train.core.task import Metric, late
 from parallel_train.core.template import Findings, Path, Template
 
@@ -130,7 +130,7 @@ class _Cutter:
         for name in done.names:
             if name in self.params:
                 self.done.used.setdefault(name, path)
-            elif name != "output_base":
+            elif name != "output_base" and not (name == POINT and self.template.search):
                 self._unknown(name, path, output=output, shell=shell)
         return done
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from parallel_train.core import outputs, points
 from parallel_train.core.cutter import ARGS, NEEDS, Cut, cut_template
 from parallel_train.core.override import override
-from parallel_train.core.placeholders import Text, arguments, written
-from parallel_train.core.task import DoneWhen, Json, Metric, Task
+from parallel_train.core.placeholders import POINT, Text, arguments, written
+from parallel_train.core.task import DoneWhen, Json, Metric, Task, digest
 from parallel_train.core.template import Findings, Setting, Template
 
+_OF_A_POINT = 12  # hex digits: no two among a million points are the same
 _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
 
 
@@ -45,13 +46,30 @@ def drafts(template: Template, number: int, setting: Setting, findings: Findings
     plan = cut_template(template, number, findings)
     if len(findings.wrong) > before:
         return []
+    asked = override(template, setting.overrides)
+    _check_search(asked, plan, findings)
+    if len(findings.wrong) > before:
+        return []
     for index in points.idle_excludes(template):
         findings.note(f"entry {index + 1} of a matrix's exclude fits no combination")
     filler = _Filler(plan, setting, findings)
-    laid = [draft for point in points.points(override(template, setting.overrides)) if (draft := filler.draft(point))]
+    laid = [draft for point in points.points(asked) if (draft := filler.draft(point))]
     if not laid and len(findings.wrong) == before:
         findings.add(number, ("matrix",), "exclude leaves no combination")
     return laid
+
+
+def _check_search(template: Template, plan: Cut, findings: Findings) -> None:
+    if template.search is None:
+        return
+    space = template.search.space
+    findings.searches.append(str(template.search))
+    for note in space.notes:
+        findings.note(f"search: {note}")
+    for name, path in plan.used.items():
+        if name in space.params and name not in space.everywhere | template.params.keys():
+            hint = "{args} writes what a point has, {point} tells them apart; or give it a value under 'params'"
+            findings.add(plan.number, path, f"a point of the search may have no {{{name}}}", hint, kind=name)
 
 
 class _Filler:
@@ -66,6 +84,9 @@ class _Filler:
             return None
         values = {name: written(value) for name, value in point.items()}
         values["output_base"] = self.setting.output_base
+        if plan.template.search:
+            searched = plan.template.search.space.params
+            values[POINT] = digest({name: value for name, value in point.items() if name in searched})[:_OF_A_POINT]
         try:
             output = self._output(values)
         except ValueError as error:

@@ -24,6 +24,7 @@ def override(template: Template, values: Mapping[str, Json]) -> Template:
         params={name: _as_listed(mine.get(name, value), [value]) for name, value in template.params.items()},
         matrix=_matrix(template.matrix, mine) if template.matrix else None,
         zipped=_zipped(template.zipped, mine),
+        search=replace(template.search, space=template.search.space.where(mine)) if template.search else None,
         seeds=[mine["seed"]] if template.seeds is not None and "seed" in mine else template.seeds,
     )
 

@@ -21,6 +21,7 @@ _WHOLE_NAME = re.compile(_NAME)
 
 LATE = frozenset({"python", "data_root"})
 SEVERAL = frozenset({"args", "needs"})  # several words each
+POINT = "point"  # what a search's point is known by; a name of ours only where something is searched
 RESERVED = frozenset({"output", "output_base", *SEVERAL, *LATE})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from parallel_train.core.graph import did_you_mean
-from parallel_train.core.placeholders import RESERVED, is_name
+from parallel_train.core.placeholders import POINT, RESERVED, is_name
 from parallel_train.core.task import Json
 from parallel_train.core.template import Findings, Path, Template
 
@@ -25,6 +25,8 @@ def params_of(template: Template) -> dict[str, Path]:
             for name in entry:
                 found.setdefault(name, ("matrix", "include", index, name))
     found |= {name: ("zip", name) for name in template.zipped}
+    if template.search:
+        found |= dict.fromkeys(template.search.space.params, ("search", "space"))
     if template.seeds is not None:
         found["seed"] = ("seeds",)
     return found
@@ -37,24 +39,25 @@ def count(template: Template) -> int:
         axes = template.matrix.axes.values()
         rows = (math.prod(len(axis) for axis in axes) if axes else 0) + len(template.matrix.include)
     zipped = max((len(values) for values in template.zipped.values()), default=1)
-    return rows * zipped * (1 if template.seeds is None else len(template.seeds))
+    searched = template.search.count() if template.search else 1
+    return rows * zipped * searched * (1 if template.seeds is None else len(template.seeds))
 
 
 def check(template: Template, number: int, findings: Findings) -> bool:
     """Whether the points can be laid out; what is wrong goes to `findings`."""
     before = len(findings.wrong)
     for name, path in params_of(template).items():
-        if name in RESERVED:
-            findings.add(number, path, f"'{name}' is a name of ours, it can't be a param")
+        if name in RESERVED or (name == POINT and template.search):
+            findings.add(number, path, f"'{name}' is a name of ours, it can't be a param", kind=name)
         elif not is_name(name):
-            findings.add(number, path, f"'{name}' can't be the name of a param", _BRACKETS)
+            findings.add(number, path, f"'{name}' can't be the name of a param", _BRACKETS, kind=name)
     _check_lists(template, number, findings)
     return len(findings.wrong) == before
 
 
 def _check_lists(template: Template, number: int, findings: Findings) -> None:
     axes = template.matrix.axes if template.matrix else {}
-    _check_seeds_and_zip(template, number, findings)
+    _check_given_twice(template, number, findings)
     for key, lists in (("matrix", axes), ("zip", template.zipped)):
         for name, values in lists.items():
             if not values:
@@ -66,12 +69,17 @@ def _check_lists(template: Template, number: int, findings: Findings) -> None:
                 findings.add(number, path, f"'{name}' is not in the matrix", did_you_mean(name, axes))
 
 
-def _check_seeds_and_zip(template: Template, number: int, findings: Findings) -> None:
+def _check_given_twice(template: Template, number: int, findings: Findings) -> None:
     axes = template.matrix.axes if template.matrix else {}
+    searched = template.search.space.params if template.search else ()
     for name in axes.keys() & template.zipped.keys():
         findings.add(number, ("zip", name), f"'{name}' is in matrix and in zip")
-    if template.seeds is not None and ("seed" in axes or "seed" in template.zipped):
-        findings.add(number, ("seeds",), "'seed' is given by seeds and by matrix or zip")
+    for name in searched:
+        if name in axes or name in template.zipped:
+            other = "matrix" if name in axes else "zip"
+            findings.add(number, (other, name), f"'{name}' is in {other} and in search")
+    if template.seeds is not None and ("seed" in axes or "seed" in template.zipped or "seed" in searched):
+        findings.add(number, ("seeds",), "'seed' is given by seeds and by matrix, zip or search")
     lengths = {name: len(values) for name, values in template.zipped.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
@@ -79,11 +87,14 @@ def _check_seeds_and_zip(template: Template, number: int, findings: Findings) ->
 
 
 def points(template: Template) -> Iterator[Point]:
-    """The points of a template that passed `check`: first key slowest, seeds fastest."""
+    """The points of a template that passed `check`: first key slowest, seeds fastest. A search is drawn once."""
     zipped = [dict(zip(template.zipped, row, strict=True)) for row in zip(*template.zipped.values(), strict=True)]
     seeds = [{"seed": seed} for seed in template.seeds or ()]
+    searched = template.search.points() if template.search else [{}]
     rows = _rows(template)
-    return ({**template.params, **a, **b, **c} for a, b, c in product(rows, zipped or [{}], seeds or [{}]))
+    return (
+        {**template.params, **a, **b, **c, **d} for a, b, c, d in product(rows, zipped or [{}], searched, seeds or [{}])
+    )
 
 
 def _rows(template: Template) -> Sequence[Point]:

@@ -16,6 +16,8 @@ __all__ = ("Fault", "Space", "SpaceError", "from_lists", "from_matrix", "from_tr
 
 Point = dict[str, Json]
 
+_MOST_PARAMS = 1000
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Space:
@@ -116,7 +118,8 @@ def from_tree(
 
     Raises SpaceError with all that is wrong.
     """
-    reading = Reading(lenient, empty_is_dead, read_case, lists_are_values=read_case is not None)
+    is_file = read_case is not None
+    reading = Reading(lenient, empty_is_dead, read_case, check_unique=is_file, lists_are_values=is_file)
     if not isinstance(config, Mapping):
         raise SpaceError([Fault(shown(()), "this is no search space", "write a mapping with 'root'")])
     if "root" not in config and ("key" in config or "values" in config):
@@ -124,7 +127,7 @@ def from_tree(
     unknown_keys(config, reading)
     if config.get("root") is None:
         reading.wrong((), "'root' is missing", "write the first choice there: 'root': {'key': …, 'values': […]}")
-    check_unique, repetitions = config.get("check_unique", False), config.get("repetitions", 1)
+    check_unique, repetitions = config.get("check_unique", is_file), config.get("repetitions", 1)
     if not isinstance(check_unique, bool):
         reading.wrong(("check_unique",), "'check_unique' is neither true nor false", "write one of them")
     if not isinstance(repetitions, int) or isinstance(repetitions, bool) or repetitions < 1:
@@ -176,14 +179,17 @@ def from_lists(lists: Sequence[object], names: Sequence[str] | None = None) -> S
     )
 
 
-def from_matrix(axes: Mapping[str, object]) -> Space:
+def from_matrix(axes: Mapping[str, object], *, check_unique: bool = False) -> Space:
     """Every combination of `axes`, name -> list or range, the last fastest. Raises SpaceError."""
-    return _grid([((name,), name, values) for name, values in axes.items()])
+    return _grid([((name,), name, values) for name, values in axes.items()], check_unique=check_unique)
 
 
-def _grid(given: Sequence[tuple[Steps, str, object]]) -> Space:
-    reading = Reading(lists_are_values=True)
+def _grid(given: Sequence[tuple[Steps, str, object]], *, check_unique: bool = False) -> Space:
+    reading = Reading(lists_are_values=True, check_unique=check_unique)
     axes: dict[str, Axis] = {}
+    if len(given) > _MOST_PARAMS:
+        reading.wrong((), f"{len(given):,} params are too many", f"a space has at most {_MOST_PARAMS:,}")
+        given = ()
     for at, name, values in given:
         axis = read_axis(values, at, reading)
         if axis is not None and not len(axis):

@@ -17,12 +17,14 @@ from parallel_train.core.axis import Axis, Listed, Range, listed, plain, span, s
 from parallel_train.core.branches import Choice, Tree
 from parallel_train.core.spacefaults import Fault, shown
 from parallel_train.core.task import Json
+from parallel_train.errors import MOST_FAULTS
 
 Steps = tuple[object, ...]
 
 _OF_A_CHOICE = ("key", "values", "default")
 _OF_A_CONFIG = ("root", "common", "check_unique", "repetitions")
 _OF_A_RANGE = ("from", "to", "count", "step", "log")
+_LOOKED_AT = 100  # values, for one that was meant
 _A_RANGE = "write for example {'from': 0.0001, 'to': 0.1, 'count': 4, 'log': true}"
 
 
@@ -42,9 +44,10 @@ class Reading:
     notes: list[Fault] = field(default_factory=list)
 
     def wrong(self, at: Steps, what: str, repair: str, *, mendable: bool = False) -> None:
-        """A fault; where it can be mended and is to be, a note."""
+        """A fault; where it can be mended and is to be, a note. Nobody reads more of them than a screen holds."""
         found = self.notes if mendable and self.lenient else self.faults
-        found.append(Fault(shown(at), what, repair, at))
+        if len(found) < MOST_FAULTS:
+            found.append(Fault(shown(at), what, repair, at))
 
 
 @dataclass(slots=True)
@@ -70,8 +73,8 @@ def read_tree(root: object, at: Steps, reading: Reading) -> Tree:
         raw, steps = pending.popleft()
         if raw is None or id(raw) in found:
             continue
+        node, steps = _mapping(raw, steps, reading)
         found[id(raw)] = branch = _Branch(steps)
-        node = _mapping(raw, steps, reading)
         if node is not None:
             pending += _Node(node, branch, reading).read()
     needs = {name: [id(raw) for _, raw in branch.below() if raw is not None] for name, branch in found.items()}
@@ -101,18 +104,19 @@ def _built(root: object, turn: Sequence[tuple[int, _Branch]], reading: Reading) 
     return done[id(root)]
 
 
-def _mapping(raw: object, at: Steps, reading: Reading) -> Mapping[object, object] | None:
+def _mapping(raw: object, at: Steps, reading: Reading) -> tuple[Mapping[object, object] | None, Steps]:
+    """A branch as it stands in the config, and where."""
     if isinstance(raw, list | tuple) and len(raw) == 1 and isinstance(raw[0], Mapping):
         kind = "tuple" if isinstance(raw, tuple) else "list"
         repair = "remove the comma behind its closing brace" if kind == "tuple" else "remove the brackets round it"
         reading.wrong(
             at, f"a {kind} with a branch in it stands where the branch itself is expected", repair, mendable=True
         )
-        raw = raw[0]
+        raw, at = raw[0], (*at, 0)
     if isinstance(raw, Mapping):
-        return raw
+        return raw, at
     reading.wrong(at, "this is no branch", "write one with 'key' and 'values', or nothing")
-    return None
+    return None, at
 
 
 class _Node:
@@ -134,11 +138,11 @@ class _Node:
         if named is not None:
             branch.axis = self._axis(named, key)
             steps = self._cases(named)
-        if "default" not in node and len(branch.axis) > len(branch.cases):
+        is_plain = self.reading.read_case is not None and not branch.cases  # in a file most leaves have none
+        if "default" not in node and len(branch.axis) > len(branch.cases) and not is_plain:
             what = f"'{key}' has no 'default': a value without a branch of its own ends the point"
-            self.reading.notes.append(
-                Fault(shown(branch.at), what, "write 'default': None if that is meant", branch.at)
-            )
+            repair = "write 'default' with a branch, or with None where that is meant"
+            self.reading.notes.append(Fault(shown(branch.at), what, repair, branch.at))
         if not len(branch.axis) and named is not None and not self.reading.empty_is_dead:
             branch.key = None
         below = [(raw, (*branch.at, steps[position])) for position, raw in branch.cases.items()]
@@ -174,7 +178,8 @@ class _Node:
                 continue
             position = self._position(case)
             if position is None or position in steps:
-                self._wrong((case,), self._unmatched(case), self._near(case), mendable=True)
+                what = f"no value of '{self.branch.key}' is left for the branch {case!r}"
+                self._wrong((case,), what, self._near(case), mendable=True)
             else:
                 steps[position], self.branch.cases[position] = case, raw
         return steps
@@ -189,12 +194,9 @@ class _Node:
             position = self.branch.axis.position(self.reading.read_case(value))
         return position
 
-    def _unmatched(self, case: object) -> str:
-        return f"no value of '{self.branch.key}' is left for the branch {case!r}"
-
     def _near(self, case: object) -> str:
         axis = self.branch.axis
-        texts = {str(value): value for value in axis.values} if isinstance(axis, Listed) else {}
+        texts = {str(value): value for value in axis.values[:_LOOKED_AT]} if isinstance(axis, Listed) else {}
         if (meant := texts.get(str(case))) is not None and not isinstance(meant, str) and isinstance(case, str):
             return f"the value is a number or a truth value: write {meant!r} without quotes"
         return graph.did_you_mean(str(case), [*texts, *_OF_A_CHOICE]) or "add it to the values, or take the branch away"
@@ -208,8 +210,9 @@ def read_axis(raw: object, at: Steps, reading: Reading) -> Axis | None:
     if to_list is not None:
         raw = to_list()
     if not isinstance(raw, list | tuple | range):
-        kind = "a set has no order" if isinstance(raw, set | frozenset) else "the values must be a list or a range"
-        reading.wrong(at, kind, "write them as a list: [64, 128]")
+        what = "a set has no order" if isinstance(raw, set | frozenset) else "the values must be a list or a range"
+        alone = isinstance(raw, str | int | float)
+        reading.wrong(at, what, f"write [{raw}]" if alone else "write a list: [64, 128]")
         return None
     values = _read_list(raw, at, reading)
     return None if values is None else _without_repeated(values, at, reading)
@@ -234,10 +237,10 @@ def _read_list(raw: Sequence[object], at: Steps, reading: Reading) -> Axis | Non
 def _without_repeated(axis: Axis, at: Steps, reading: Reading) -> Axis:
     if not reading.check_unique or isinstance(axis, Range):
         return axis
-    repeated = [index for index, value in enumerate(axis.values) if axis.position(value) != index]
+    repeated = {index: None for index, value in enumerate(axis.values) if axis.position(value) != index}
     for index in repeated:
         what = f"the value {axis.values[index]!r} is listed a second time"
-        reading.wrong((*at, index), what, "take it away, or check_unique: False", mendable=True)
+        reading.wrong((*at, index), what, "take one of them away", mendable=True)
     return Listed(tuple(value for index, value in enumerate(axis.values) if index not in repeated))
 
 
@@ -260,7 +263,8 @@ def _read_range(raw: Mapping[object, object], at: Steps, reading: Reading) -> Ax
     try:
         return stepped(first, last, by) if size == "step" else span(first, last, by, is_log=bool(is_log))
     except ValueError as error:
-        reading.wrong(at, str(error), _A_RANGE)
+        what, repair = error.args
+        reading.wrong(at, what, repair)
         return None
 
 

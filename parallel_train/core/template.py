@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from parallel_train.core.space import Point, Space
 from parallel_train.core.task import DoneWhen, Json, Metric
 
 Path = tuple["str | int", ...]
@@ -22,6 +23,25 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """The points of `space`: all of them in order, or `samples` drawn with `seed`."""
+
+    space: Space
+    samples: int | None = None
+    seed: int = 0
+
+    def count(self) -> int:
+        return self.space.count() if self.samples is None else min(self.samples, self.space.count())
+
+    def points(self) -> Iterable[Point]:
+        return self.space if self.samples is None else map(self.space.point, self.space.sample(self.samples, self.seed))
+
+    def __str__(self) -> str:
+        several = f"{self.space.count():,} points"
+        return several if self.samples is None else f"{self.count():,} of {several}, drawn with seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """What many tasks have in common. Every text may hold placeholders."""
 
@@ -31,6 +51,7 @@ class Template:
     params: Mapping[str, Json] = field(default_factory=dict)
     matrix: Matrix | None = None
     zipped: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    search: Search | None = None
     seeds: Sequence[Json] | None = None
     output: str | None = None
     done_when: DoneWhen | None = None
@@ -73,6 +94,7 @@ class Findings:
 
     wrong: dict[tuple[int, Path, str], Finding] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    searches: list[str] = field(default_factory=list)
 
     def add(self, template: int, path: Path, message: str, hint: str = "", *, kind: str = "") -> None:
         """Of a template's many tasks the first says it; the others are counted."""

@@ -20,6 +20,7 @@ _SECRET = re.compile(rf"({_NAME}[:=]\s*)(?![\"']?secret:)(\S.*)", re.IGNORECASE)
 # Its value comes on the next line. No two repeats stand side by side: a long gap would be divided in every way.
 _OPEN = re.compile(rf"{_NAME}(?:[:=]\s*)?([>|!&]\S*\s*)?(#.*)?$", re.IGNORECASE)
 _QUOTED = re.compile(r"'[^']*'|\{[^{}]*\}")
+_A_KEY = re.compile(r"(?<![\w.-])key(?=['\"]?:)")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -32,13 +33,19 @@ class Document(Protocol):
     def fault(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Fault: ...
 
 
-def fault_at(place: tuple[str, int, int], lines: Sequence[str], message: str, hint: str = "") -> Fault:
-    """A fault at (file, line, column) of the text `lines`, which repeats no secret."""
+def fault_at(
+    place: tuple[str, int, int], lines: Sequence[str], message: str, hint: str = "", *, in_space: bool = False
+) -> Fault:
+    """A fault at (file, line, column) of the text `lines`, which repeats no secret.
+
+    `in_space`, the word `key` on its own names what is searched for, and no secret.
+    """
     name, line, column = place
     if not 1 <= line <= len(lines):
         return Fault(name, line, column, message, "", hint)
     whole = lines[line - 1]
-    hidden = _secret_in(lines, line - 1)
+    near = lines[max(0, line - 1 - _FURTHEST) : line]
+    hidden = _secret_in([_A_KEY.sub("___", text) for text in near] if in_space else near)
     parts = re.findall(r"[\w.+/=-]{3,}", whole[hidden:][:_LONGEST_LINE])
     shown = whole[:hidden] + "*" * len(whole[hidden:])
     message, hint = _without(parts, message), _without(parts, hint)
@@ -57,11 +64,11 @@ def _printable(line: str) -> str:
     return _UNPRINTABLE.sub("?", line[:_LONGEST_LINE])
 
 
-def _secret_in(lines: Sequence[str], index: int) -> int:
-    """Where in a line begins what may be a secret: behind its name, or at once where that stands on a line before."""
-    own = lines[index]
+def _secret_in(lines: Sequence[str]) -> int:
+    """Where in the last line begins what may be a secret: behind its name, or at once where a line before has that."""
+    own = lines[-1]
     depth = len(own) - len(own.lstrip())
-    before = [line for line in reversed(lines[max(0, index - _FURTHEST) : index]) if line.strip()]
+    before = [line for line in reversed(lines[:-1]) if line.strip()]
     above = next((line for line in before if len(line) - len(line.lstrip()) < depth), "")
     if (before and _is_open(before[0])) or _is_open(above) or _SECRET.search(above):
         return depth
@@ -106,7 +113,7 @@ class YamlDocument:
                 break
             place = place.inside[part]
         line, column = place.key if at_key and whole and place.key else (place.line, place.column)
-        return fault_at((self.name, line, column), self.lines, message, hint)
+        return fault_at((self.name, line, column), self.lines, message, hint, in_space="search" in path[:3])
 
 
 @dataclass(slots=True)

@@ -1,126 +1,22 @@
-"""The keys of a task file, as pydantic knows them, and its complaints in plain words."""
+"""A task file's values -> its keys, or complaints in plain words; and the JSON Schema of both."""
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ValidationError
 
 from parallel_train.core.graph import did_you_mean, nearest
-from parallel_train.core.placeholders import written
 from parallel_train.errors import MOST_FAULTS
+from parallel_train.store import spacefile
 from parallel_train.store.document import Document, Path
-
-MOST_TASKS = 1_000_000
+from parallel_train.store.keys import DoneWhenKeys, FileKeys, MetricKeys, SearchKeys, TemplateKeys
 
 _AT_ONCE = 1000
 _MOST_KEYS = 200
-
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-
-
-def _as_text(value: Any) -> Any:
-    return written(value) if isinstance(value, str | int | float) else value
-
-
-def _as_seconds(value: Any) -> Any:
-    """Seconds above 0, also out of `2h30m`."""
-    if isinstance(value, str) and value and (found := _DURATION.fullmatch(value)):
-        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        value = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
-        return float(value)
-    raise ValueError("no duration")
-
-
-# What an editor is told: also what is read as text, a list or seconds.
-_TEXT = {"type": ["string", "number", "boolean"]}
-_SECONDS = {
-    "anyOf": [
-        {"type": "number", "exclusiveMinimum": 0},
-        {"type": "string", "minLength": 1, "pattern": f"^{_DURATION.pattern}$"},
-    ]
-}
-
-Text = Annotated[str, BeforeValidator(_as_text), WithJsonSchema(_TEXT)]
-Texts = Annotated[
-    list[Text],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _TEXT}]}),
-]
-Seconds = Annotated[float, BeforeValidator(_as_seconds), WithJsonSchema(_SECONDS)]
-FromZero = Annotated[int, Field(ge=0)]
-
-
-class _Keys(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class DoneWhenKeys(_Keys):
-    """How to recognise a finished output that we did not make."""
-
-    file: Text | list[Text]
-    contains: Text | None = None
-
-
-class MetricKeys(_Keys):
-    """Where a task's number is found: a key of a JSON file, or a group of a regex in the log."""
-
-    name: Text
-    mode: Literal["max", "min"] = "max"
-    file: Text | None = None
-    regex: Text | None = None
-
-
-class MatrixKeys(BaseModel):
-    """Lists of values by name; every combination becomes a task."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-    __pydantic_extra__: dict[str, list[Any]]
-
-    include: list[dict[str, Any]] = []
-    exclude: list[dict[str, Any]] = []
-
-
-class TemplateKeys(_Keys):
-    """One entry of `tasks`, or `defaults`.
-
-    A `command` that is one text is split into words before anything is filled in, so that a value stays in
-    its word. With `shell` the text goes to /bin/sh as it is, and each value is quoted for it.
-    """
-
-    name: Text | None = None
-    command: Text | list[Text] | None = None
-    params: dict[str, Any] = {}
-    matrix: MatrixKeys | None = None
-    zip: dict[str, list[Any]] = {}
-    seeds: Annotated[int, Field(ge=1, le=MOST_TASKS)] | Annotated[list[int], Field(min_length=1)] | None = None
-    output: Text | None = None
-    done_when: Text | DoneWhenKeys | None = None
-    metrics: MetricKeys | list[MetricKeys] = []
-    inputs: Texts = []
-    needs: Texts = []
-    stage: Text | None = None
-    gpus: FromZero = 1
-    env: dict[str, Text] = {}
-    cwd: Text = "."
-    timeout: Seconds | None = None
-    retries: FromZero = 0
-    priority: int = 0
-    shell: bool = False
-
-
-class FileKeys(_Keys):
-    """A whole task file."""
-
-    defaults: TemplateKeys = TemplateKeys()
-    tasks: Annotated[list[TemplateKeys], Field(min_length=1)]
-
 
 _WORDS = {
     "tasks": "a list with at least one task",
@@ -132,6 +28,11 @@ _WORDS = {
     "include": "a list of mappings",
     "exclude": "a list of mappings",
     "zip": "a mapping of names to lists of values",
+    "search": "a mapping with 'space', and for a random one 'samples' and 'seed'",
+    "space": "names with lists or ranges, or a tree with 'key', 'values' and 'default'",
+    "method": "grid or random",
+    "samples": "a whole number from 1 to 1,000,000",
+    "seed": "a whole number",
     "seeds": "a whole number from 1 to 1,000,000, or a list of whole numbers",
     "output": "text",
     "done_when": "a file, or a mapping with 'file' and 'contains'",
@@ -152,17 +53,19 @@ _WORDS = {
     "shell": "true or false",
 }
 # Without one of these, a placeholder may only seem to be unknown.
-_LOOKED_UP = frozenset({"command", "params", "matrix", "zip", "seeds", "output"})
+_LOOKED_UP = frozenset({"command", "params", "matrix", "zip", "search", "seed", "seeds", "output"})
 _INSIDE = {"matrix": "a list of values", "zip": "a list of values", "env": "text or a number"}
 
 
 def json_schema() -> dict[str, Any]:
     """The keys as a JSON Schema, for editors."""
     made = FileKeys.model_json_schema()
+    made["$defs"]["SearchKeys"]["properties"]["space"] = {**spacefile.SPACE}
     for model in (made, *made["$defs"].values()):
         for key, value in model["properties"].items():
             value.pop("title", None)
             value["description"] = _WORDS[key]
+    made["$defs"] |= spacefile.DEFINITIONS
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
@@ -298,7 +201,12 @@ def _walk(loc: Path, data: Any) -> tuple[tuple[str | int, ...], Any]:
 
 def _known_at(path: Path) -> list[str]:
     parent = next((part for part in reversed(path[:-1]) if isinstance(part, str)), "")
-    models: dict[str, type[BaseModel]] = {"": FileKeys, "done_when": DoneWhenKeys, "metrics": MetricKeys}
+    models: dict[str, type[BaseModel]] = {
+        "": FileKeys,
+        "done_when": DoneWhenKeys,
+        "metrics": MetricKeys,
+        "search": SearchKeys,
+    }
     return list(models.get(parent, TemplateKeys).model_fields)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,10 +140,13 @@ def numbered(tasks: Iterable[Task], known: Iterable[Submission]) -> tuple[Task, 
     return tuple(found)
 
 
-def submit(folder: Path, source: str, tasks: Iterable[Task], at: str) -> tuple[Submission, Submission | None]:
+def submit(
+    folder: Path, source: str, tasks: Iterable[Task], at: str, *, searches: Sequence[str] = ()
+) -> tuple[Submission, Submission | None]:
     """Make `tasks` what `source` names: (the submission that holds, the one it supersedes).
 
-    Nothing is written where these tasks hold already.
+    Nothing is written where these tasks hold already. `searches` say how some of them were drawn, for people who read
+    the record.
     """
     wanted = tuple(tasks)
     while True:
@@ -154,7 +157,8 @@ def submit(folder: Path, source: str, tasks: Iterable[Task], at: str) -> tuple[S
         if before is not None and _same(before.tasks, now) and _hold(now, known):
             return before, None
         number = known[-1].number + 1 if known else 1
-        lines = [{"source": source, "at": at}, *(wire.task_data(task) for task in now)]
+        head = {"source": source, "at": at, **({"searches": list(searches)} if searches else {})}
+        lines = [head, *(wire.task_data(task) for task in now)]
         try:
             is_ours = records.publish(str(folder / f"{number:06d}.jsonl"), lines)
         except OSError as error:

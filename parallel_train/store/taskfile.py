@@ -17,6 +17,7 @@ from parallel_train.core.template import Finding, Findings, Setting, Template
 from parallel_train.errors import Fault, TaskFileError, UsageError
 from parallel_train.store import pyfile, schema, templates, yamlfile
 from parallel_train.store.document import Document
+from parallel_train.store.keys import MOST_TASKS
 from parallel_train.store.yamlscalar import scalar
 
 
@@ -38,6 +39,7 @@ class TaskFile:
     path: str
     tasks: tuple[Task, ...]
     notes: tuple[str, ...]
+    searches: tuple[str, ...] = ()  # of each search, in file order: which points were drawn, and how
 
 
 def load(path: Path, settings: LoadSettings) -> TaskFile:
@@ -57,7 +59,8 @@ def load(path: Path, settings: LoadSettings) -> TaskFile:
         raise TaskFileError(sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column)))
     if path.suffix == ".py":  # what its function returns was laid out by one loop: one template
         tasks = tuple(replace(task, template=0) for task in tasks)
-    return TaskFile(str(path), tasks, (*findings.notes, *_unseeded(tasks)))
+    notes = (*(f"search: {drawn}" for drawn in dict.fromkeys(findings.searches)), *findings.notes, *_unseeded(tasks))
+    return TaskFile(str(path), tasks, notes, tuple(findings.searches))
 
 
 def _overrides(settings: LoadSettings) -> dict[str, Json]:
@@ -94,8 +97,8 @@ def _document(path: Path, settings: LoadSettings, overrides: Mapping[str, Json])
 
 def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Task, ...]:
     built = templates.build(schema.read(document), findings)
-    if (most := sum(points.count(template) for template in built.values())) > schema.MOST_TASKS:
-        message = f"this makes {most:,} tasks; a task file makes at most {schema.MOST_TASKS:,}"
+    if (most := sum(points.count(template) for template in built.values())) > MOST_TASKS:
+        message = f"this makes {most:,} tasks; a task file makes at most {MOST_TASKS:,}"
         document.faults.append(document.fault(("tasks",), message, at_key=True))
         return ()
     is_whole = not document.faults and not findings.wrong

@@ -5,28 +5,68 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from parallel_train.core.space import Space, SpaceError
 from parallel_train.core.task import DoneWhen, Metric, is_ours, is_secret
-from parallel_train.core.template import Findings, Matrix, Path, Template
-from parallel_train.store.schema import DoneWhenKeys, Keys, MatrixKeys, MetricKeys, TemplateKeys
+from parallel_train.core.template import Findings, Matrix, Path, Search, Template
+from parallel_train.store import spacefile
+from parallel_train.store.keys import DoneWhenKeys, MatrixKeys, MetricKeys, SearchKeys, TemplateKeys
+from parallel_train.store.schema import Keys
 
 _BAD_VARIABLE = re.compile(r"[=\0]|^$")
 Wrong = tuple[Path, str, str]
+# Without one of these, what else is said of a template may not be so.
+_NEEDED = frozenset({"command", "shell", "search"})
 
 
 def build(given: Keys, findings: Findings) -> dict[int, Template]:
     """The templates by index; what is wrong with them goes to `findings`."""
     built: dict[int, Template] = {}
+    spaces = _Spaces()
     for index, own in given.templates.items():
         if findings.are_many:
             break
         keys = _merged(given.defaults, own)
-        wrong = list(_wrong(keys))
+        space, faults = spaces.of(keys.search)
+        wrong = [*_wrong(keys), *faults]
         for path, message, hint in wrong:
             findings.add(index, path, message, hint)
-        can_run = keys.command is not None and not any(path[0] in {"command", "shell"} for path, _, _ in wrong)
+        can_run = keys.command is not None and not any(path[0] in _NEEDED for path, _, _ in wrong)
         if index in given.sound and can_run:
-            built[index] = _template(keys)
+            built[index] = _template(keys, space)
     return built
+
+
+class _Spaces:
+    """The search spaces of a file, each read once: `defaults` may give one to every template."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, tuple[Space | None, list[Wrong]]] = {}
+
+    def of(self, keys: SearchKeys | None) -> tuple[Space | None, list[Wrong]]:
+        """The space, or what is wrong with it."""
+        if keys is None:
+            return None, []
+        if id(keys) not in self._read:
+            self._read[id(keys)] = _space(keys)
+        return self._read[id(keys)]
+
+
+def _space(keys: SearchKeys) -> tuple[Space | None, list[Wrong]]:
+    method = keys.method or ("grid" if keys.samples is None else "random")
+    wrong: list[Wrong] = []
+    if method == "random" and keys.samples is None:
+        wrong.append((("search",), "a random search needs 'samples': how many points are drawn", ""))
+    if method == "grid" and keys.samples is not None:
+        wrong.append((("search", "samples"), "a grid takes every point, not 'samples'", "write 'method: random'"))
+    try:
+        return spacefile.read(keys.space), wrong
+    except SpaceError as error:
+        found = [(("search", "space", *map(_step, fault.keys)), fault.what, fault.repair) for fault in error.faults]
+        return None, [*wrong, *found]
+
+
+def _step(key: object) -> str | int:
+    return key if isinstance(key, int) else str(key)
 
 
 def _merged(defaults: TemplateKeys, own: TemplateKeys) -> TemplateKeys:
@@ -100,7 +140,7 @@ def _listed(metrics: MetricKeys | list[MetricKeys]) -> list[tuple[Path, MetricKe
     return [(("metrics", index), metric) for index, metric in enumerate(metrics)]
 
 
-def _template(keys: TemplateKeys) -> Template:
+def _template(keys: TemplateKeys, space: Space | None) -> Template:
     command = keys.command if isinstance(keys.command, str) else tuple(keys.command or ())
     seeds = range(1, keys.seeds + 1) if isinstance(keys.seeds, int) else keys.seeds
     return Template(
@@ -110,6 +150,7 @@ def _template(keys: TemplateKeys) -> Template:
         params=keys.params,
         matrix=_matrix(keys.matrix),
         zipped=keys.zip,
+        search=_search(keys.search, space),
         seeds=seeds,
         output=keys.output,
         done_when=_done_when(keys.done_when),
@@ -128,6 +169,10 @@ def _template(keys: TemplateKeys) -> Template:
 
 def _matrix(keys: MatrixKeys | None) -> Matrix | None:
     return None if keys is None else Matrix(keys.__pydantic_extra__, keys.include, keys.exclude)
+
+
+def _search(keys: SearchKeys | None, space: Space | None) -> Search | None:
+    return None if keys is None or space is None else Search(space, keys.samples, keys.seed)
 
 
 def _done_when(keys: str | DoneWhenKeys | None) -> DoneWhen | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from parallel_train.core.expand import drafts
+from parallel_train.core.space import from_tree
 from parallel_train.core.task import DoneWhen, Metric, late, show, task_id
 from parallel_train.core.tasklist import finish
-from parallel_train.core.template import Findings, Matrix, Setting, Template
+from parallel_train.core.template import Findings, Matrix, Search, Setting, Template
 
 
 def template(command="run", **keys):
@@ -323,3 +324,76 @@ def test_what_looks_wrong_and_is_not_is_noted(made, note):
 )
 def test_what_is_right_is_not(made):
     assert list(laid(made)[1].notes) == []
+
+
+# ---- searches ----
+
+TREE = {
+    "key": "data",
+    "values": ["mnist", "cifar"],
+    "default": {"key": "lr", "values": [0.1, 0.01]},
+    "cifar": {"key": "flip", "values": [True, False], "default": {"key": "lr", "values": [0.1]}},
+}
+
+
+def searched(command="run {args}", tree=TREE, samples=None, seed=0, **keys):
+    return template(command, search=Search(from_tree(tree), samples, seed), **keys)
+
+
+def test_a_search_takes_each_point_and_a_point_what_it_has():
+    made, found = laid(searched(seeds=[1, 2]))
+    assert [" ".join(task.command[1:]) for task in made][::2] == [
+        "--data mnist --lr 0.1 --seed 1",
+        "--data mnist --lr 0.01 --seed 1",
+        "--data cifar --flip --lr 0.1 --seed 1",
+        "--data cifar --lr 0.1 --seed 1",
+    ]
+    assert made[4].name == "run-cifar-lr0.1-seed1-fliptrue"
+    assert found.searches == ["4 points"]
+    assert [note.split(":")[1] for note in found.notes] == [" default", " cifar.default"]
+
+
+def test_a_sample_is_drawn_and_grows_without_moving():
+    tree = {"key": "x", "values": range(1000)}
+    few, many = (commands(searched(tree=tree, samples=n, seed=3, matrix=Matrix({"m": [1, 2]}))) for n in (4, 9))
+    assert [line.split()[-1] for line in few[:4]] == [line.split()[-1] for line in few[4:]]
+    assert few == [*many[:4], *many[9:13]]
+    assert few != commands(searched(tree=tree, samples=4, seed=4, matrix=Matrix({"m": [1, 2]})))
+    _, found = laid(searched(tree=tree, samples=4, seed=3))
+    assert found.searches == ["4 of 1,000 points, drawn with seed 3"]
+    assert len(tasks(searched(samples=50))) == 4
+
+
+def test_a_point_is_known_by_what_it_holds():
+    made = tasks(searched("run {point}", output="o/{point}", params={"epochs": 1}))
+    edited = {**TREE, "values": ["new", "mnist", "cifar"], "cifar": None}
+    again = tasks(searched("run {point}", tree=edited, output="o/{point}"))
+    assert len({task.output for task in made}) == 4
+    assert {task.output for task in made} & {task.output for task in again} == {task.output for task in made[:2]}
+
+
+def test_a_point_may_lack_what_a_text_uses():
+    _, found = laid(searched("run {data} {lr} {flip}", name="n{flip}"))
+    ((_, path, _),) = found.wrong
+    assert path == ("name",)
+    assert commands(searched("run {data} {lr} {flip}", params={"flip": "no"})) == [
+        "run mnist 0.1 no",
+        "run mnist 0.01 no",
+        "run cifar 0.1 true",
+        "run cifar 0.1 false",
+    ]
+    assert commands(searched("run {flip} {lr}"), overrides={"data": "cifar", "lr": 7}) == ["run true 7", "run false 7"]
+
+
+def test_names_of_a_search_that_are_taken():
+    for keys, path in [
+        ({"matrix": Matrix({"lr": [1]})}, ("matrix", "lr")),
+        ({"zipped": {"lr": [1]}}, ("zip", "lr")),
+    ]:
+        _, found = laid(searched(**keys))
+        assert [place for _, place, _ in found.wrong] == [path]
+    _, found = laid(searched(tree={"key": "seed", "values": [1]}, seeds=[1]))
+    assert [place for _, place, _ in found.wrong] == [("seeds",)]
+    _, found = laid(searched(tree={"key": "point", "values": [1]}))
+    assert [place for _, place, _ in found.wrong] == [("search", "space")]
+    assert commands(template("run {point}", params={"point": 1})) == ["run 1"]

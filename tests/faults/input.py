@@ -95,7 +95,7 @@ class Yard:
     def examples(self) -> list[bytes]:
         """Task files, good and bad ones; none so large that it takes long to change."""
         good = [path.read_bytes() for path in sorted(ROOT.glob("tasks/*.yaml"))]
-        bad = [c.files[FILE] for n in ("yaml_text", "yaml_keys", "yaml_meaning") for c in corpus.read(n)]
+        bad = [c.files[FILE] for n in ("yaml_text", "yaml_keys", "yaml_meaning", "yaml_search") for c in corpus.read(n)]
         return [each for each in good * 8 + bad if len(each) < 20_000 and b"00000" not in each]  # many tasks take long
 
     @cached_property

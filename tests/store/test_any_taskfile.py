@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parallel_train.errors import TaskFileError
-from parallel_train.store.schema import DoneWhenKeys, MetricKeys, TemplateKeys
+from parallel_train.store.keys import DoneWhenKeys, MetricKeys, TemplateKeys
 from parallel_train.store.taskfile import LoadSettings, load
 
 KEYS = [*TemplateKeys.model_fields, *DoneWhenKeys.model_fields, *MetricKeys.model_fields]
