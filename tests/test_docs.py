@@ -86,8 +86,9 @@ def written(tmp_path_factory: pytest.TempPathFactory):
     """A project as somebody has it who follows the README, with a train.py that takes no time."""
     with make(tmp_path_factory.mktemp("readme")) as project:
         shutil.copytree(HERE / "tasks", project.root / "tasks")
-        (yaml,) = blocks("yaml")
-        project.write("tasks/mine.yaml", yaml)
+        mine, search = blocks("yaml")
+        project.write("tasks/mine.yaml", mine)
+        project.write("tasks/tree.yaml", search)
         project.write("train.py", TRAIN)
         python = project.write("python3", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
         python.chmod(0o755)
@@ -123,6 +124,13 @@ def test_the_commands_work_in_the_order_in_which_they_stand(
     assert len(list(written.root.glob("output/mine/lr*/seed*/metrics.json"))) == 6
 
 
+def test_the_search_is_a_task_file(written: Project):
+    found = written.run("tasks/tree.yaml", "--python", str(written.root / "python3"))
+    assert found.code == 0, found.text
+    assert "search: 10 of 21 points, drawn with seed 0" in found.text
+    assert len(list(written.root.glob("output/search/*/metrics.json"))) == 10
+
+
 def test_the_options_are_those_of_the_command(written: Project):
     known = written.ask("run", "--help").out
     options = re.findall(r"`(-[^` ]+)", "\n".join(table("Options")))
@@ -148,7 +156,7 @@ def test_the_python_block_is_a_task_file(written: Project):
     assert len([line for line in found.out.splitlines() if "\trun\t" in line]) == 6
 
 
-@pytest.mark.parametrize("name", ["default", "losses"])
+@pytest.mark.parametrize("name", ["default", "losses", "search"])
 def test_the_bundled_task_lists_are_fit_to_run(project_copy: Project, name: str):
     found = project_copy.run(f"tasks/{name}.yaml", "-n", "--python", sys.executable)
     assert found.code == 0, found.text

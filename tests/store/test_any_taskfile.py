@@ -8,10 +8,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parallel_train.errors import TaskFileError
-from parallel_train.store.keys import DoneWhenKeys, MetricKeys, TemplateKeys
+from parallel_train.store.keys import DoneWhenKeys, MetricKeys, SearchKeys, TemplateKeys
 from parallel_train.store.taskfile import LoadSettings, load
 
-KEYS = [*TemplateKeys.model_fields, *DoneWhenKeys.model_fields, *MetricKeys.model_fields]
+KEYS = [*TemplateKeys.model_fields, *DoneWhenKeys.model_fields, *MetricKeys.model_fields, *SearchKeys.model_fields]
+KEYS += ["key", "values", "default", "root", "common", "from", "to", "count", "step", "log"]
 KEYS += ["include", "exclude", "defaults", "tasks", "seed", "lr", "A_TOKEN", "", "comand"]
 WORDS = [
     "x",
@@ -36,9 +37,10 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 TEMPLATES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6)
+SEARCHES = VALUES.map(lambda space: {"command": "x {args}", "search": {"space": space, "samples": 2}})
 RUNNABLE = TEMPLATES.map(lambda template: {"command": "x {lr}", "matrix": {"lr": [1, 2]}} | template)
 FILES = st.fixed_dictionaries(
-    {"tasks": st.lists(st.one_of(TEMPLATES, RUNNABLE, VALUES), max_size=3)}, optional={"defaults": VALUES}
+    {"tasks": st.lists(st.one_of(TEMPLATES, RUNNABLE, SEARCHES, VALUES), max_size=3)}, optional={"defaults": VALUES}
 )
 
 

@@ -159,3 +159,17 @@ def test_a_long_line_with_the_name_of_a_secret_is_looked_through_at_once(tmp_pat
     faults = faults_of(tmp_path, text)
     assert len(faults) >= 3
     assert time.process_time() - began < 2
+
+
+def test_the_key_of_a_search_is_no_secret_and_what_stands_beside_it_may_be(tmp_path):
+    text = """\
+tasks:
+  - command: train {args}
+    search: {space: {key: lr, values: [], default: {key: b, value: [1]}}}
+  - command: train {args}
+    search: {space: {key: lr, values: []}, API_KEY: abcdef, seed: 0}
+"""
+    first, second, third = faults_of(tmp_path, text)
+    assert first.source.endswith("{space: {key: lr, values: [], default: {key: b, value: [1]}}}")
+    assert second.message.startswith("'value' stands where")
+    assert third.source.endswith("{key: lr, values: []}, API_KEY: ****************")
