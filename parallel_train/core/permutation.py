@@ -14,7 +14,7 @@ def order(count: int, seed: int) -> Callable[[int], int]:
 
     A Feistel network over pairs (left, right) of numbers, with addition modulo the two sides, and cycle walking for
     the few pairs that lie beyond `count`: J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains"
-    (CT-RSA 2002), sections 4 and 5. The round function is BLAKE2b with the seed as its key.
+    (CT-RSA 2002), which names both. The round function is BLAKE2b with the seed as its key.
 
     It mixes well enough to draw from a search space; it hides nothing.
     """

@@ -42,12 +42,20 @@ class Reading:
     lists_are_values: bool = False
     faults: list[Fault] = field(default_factory=list)
     notes: list[Fault] = field(default_factory=list)
+    found: int = 0  # faults, with those that nobody would read any more
 
     def wrong(self, at: Steps, what: str, repair: str, *, mendable: bool = False) -> None:
-        """A fault; where it can be mended and is to be, a note. Nobody reads more of them than a screen holds."""
-        found = self.notes if mendable and self.lenient else self.faults
-        if len(found) < MOST_FAULTS:
-            found.append(Fault(shown(at), what, repair, at))
+        """A fault; where it can be mended and is to be, a note."""
+        if mendable and self.lenient:
+            self.note(at, what, repair)
+            return
+        self.found += 1
+        if self.found <= MOST_FAULTS:
+            self.faults.append(Fault(shown(at), what, repair, at))
+
+    def note(self, at: Steps, what: str, repair: str) -> None:
+        if len(self.notes) < MOST_FAULTS:
+            self.notes.append(Fault(shown(at), what, repair, at))
 
 
 @dataclass(slots=True)
@@ -97,7 +105,7 @@ def _built(root: object, turn: Sequence[tuple[int, _Branch]], reading: Reading) 
             continue
         cases = {position: done[id(raw)] for position, raw in branch.cases.items()}
         made = Choice(branch.key, branch.axis, default, cases)
-        if any(below is not None and branch.key in below.params for below in (default, *cases.values())):
+        if any(below is not None and branch.key in below.params for below in made.branches()):
             what = f"'{branch.key}' is chosen a second time on a path that begins here"
             reading.wrong((*branch.at, "key"), what, "a key stands once on each path: rename one, or take one away")
         done[name] = made
@@ -142,7 +150,7 @@ class _Node:
         if "default" not in node and len(branch.axis) > len(branch.cases) and not is_plain:
             what = f"'{key}' has no 'default': a value without a branch of its own ends the point"
             repair = "write 'default' with a branch, or with None where that is meant"
-            self.reading.notes.append(Fault(shown(branch.at), what, repair, branch.at))
+            self.reading.note(branch.at, what, repair)
         if not len(branch.axis) and named is not None and not self.reading.empty_is_dead:
             branch.key = None
         below = [(raw, (*branch.at, steps[position])) for position, raw in branch.cases.items()]
@@ -222,7 +230,7 @@ def _read_list(raw: Sequence[object], at: Steps, reading: Reading) -> Axis | Non
     if isinstance(raw, range):
         return listed(raw)
     kept: list[Json] = []
-    before = len(reading.faults)
+    before = reading.found
     for index, value in enumerate(raw):
         if not reading.lists_are_values and isinstance(value, list | dict | set):
             what = f"the value {value!r} can't have a branch, since it can't be hashed"
@@ -231,7 +239,7 @@ def _read_list(raw: Sequence[object], at: Steps, reading: Reading) -> Axis | Non
             kept.append(plain(value))
         except TypeError as error:
             reading.wrong((*at, index), str(error), "write text, a number, true, false or nothing")
-    return Listed(tuple(kept)) if len(reading.faults) == before else None
+    return Listed(tuple(kept)) if reading.found == before else None
 
 
 def _without_repeated(axis: Axis, at: Steps, reading: Reading) -> Axis:
@@ -245,7 +253,7 @@ def _without_repeated(axis: Axis, at: Steps, reading: Reading) -> Axis:
 
 
 def _read_range(raw: Mapping[object, object], at: Steps, reading: Reading) -> Axis | None:
-    before = len(reading.faults)
+    before = reading.found
     size = "step" if "step" in raw else "count"
     for key in raw:
         if key not in _OF_A_RANGE:
@@ -258,7 +266,7 @@ def _read_range(raw: Mapping[object, object], at: Steps, reading: Reading) -> Ax
         other = "'count'" if "count" in raw else "'log'"
         reading.wrong((*at, size), f"a range has 'step' or {other}, not both", _A_RANGE)
     first, last, by = (_number(raw, key, at, reading) for key in ("from", "to", size))
-    if len(reading.faults) > before:
+    if reading.found > before:
         return None
     try:
         return stepped(first, last, by) if size == "step" else span(first, last, by, is_log=bool(is_log))
