@@ -15,10 +15,12 @@ import parallel_train
 ROOT = Path(parallel_train.__file__).parent
 PACKAGE = "parallel_train"
 MODULES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
-FACES = {"finder.py", "multirunner.py", "search.py"}
+# These, and what stands behind them, may import torch.
+FACES = ("finder.py", "multirunner.py", "search.py", "training/")
 # `{python} -m` programs of their own, started as processes and never imported.
 PROGRAMS = ("demo/",)
-GATE = "commands/app.py"
+# Where any error whatever is caught: one for people, and one for what a person's own model raises.
+GATES = {"commands/app.py", "training/worker.py"}
 
 # Who may import whom. A module's layer is its folder, or its own name at the top.
 ALLOWED = {
@@ -32,12 +34,14 @@ ALLOWED = {
     "results": {"core", "errors", "ports", "results", "store"},
     "cluster": {"core", "errors", "ports", "store", "procs", "report", "results", "scheduler", "cluster"},
     "demo": {"demo"},
+    "training": {"errors", "procs", "training"},
+    "finder": {"errors", "training"},
     "__init__": set(),
     "__main__": {"commands"},
 }
 EVERYTHING = {"core", "errors", "ports", "store", "procs", "report", "results", "scheduler", "cluster", "commands"}
 OFFERED = {n: m.partition(".")[2] for n, m in parallel_train._FACES.items()}
-EXCEPTIONS = {("procs", "store.records"), ("__init__", "core.taskconfig")}
+EXCEPTIONS = {("procs", "store.records"), ("__init__", "core.taskconfig"), ("__init__", "finder")}
 
 
 @cache
@@ -180,7 +184,8 @@ BANNED_CALLS |= {"subprocess.getoutput", "subprocess.getstatusoutput", "torch.lo
 def test_what_must_never_be_written_is_not(name):
     wrong = [f"{name}:{line} {full}" for line, full in imported(name) if full.split(".")[0] in BANNED_IMPORTS]
     for line, callee, call in calls(name):
-        if callee in BANNED_CALLS and not (callee == "torch.load" and is_program(name)):
+        is_safe = callee == "torch.load" and any(ast.unparse(k) == "weights_only=True" for k in call.keywords)
+        if callee in BANNED_CALLS and not is_safe and not (callee == "torch.load" and is_program(name)):
             wrong.append(f"{name}:{line} {callee}")
         for keyword in call.keywords:
             is_off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
@@ -191,7 +196,7 @@ def test_what_must_never_be_written_is_not(name):
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n not in FACES and not is_program(n)])
+@pytest.mark.parametrize("name", [n for n in MODULES if not n.startswith(FACES) and not is_program(n)])
 def test_only_the_faces_import_torch(name):
     assert [full for _, full in imported(name) if full.split(".")[0] in {"torch", "numpy", "optuna"}] == []
 
@@ -212,11 +217,12 @@ def test_only_the_gate_catches_everything(name):
             caught = ast.unparse(node.type).strip("()").split(", ") if node.type else [""]
             if set(caught) & {"", "Exception", "BaseException"}:
                 broad.append(node.lineno)
-    assert broad == [] or name == GATE, f"{name}: {broad}"
+    assert broad == [] or name in GATES, f"{name}: {broad}"
 
 
 LONGEST_FUNCTION, LONGEST_MODULE = 50, 320
-LISTS = {("commands/cli/run.py", "run")}  # a signature and a call with one line per option
+# A signature with one line per option, and what is said or done of each.
+LISTS = {("commands/cli/run.py", "run"), ("finder.py", "find")}
 
 
 @pytest.mark.parametrize("name", MODULES)
