@@ -93,7 +93,6 @@ class ParallelFinder:
         )
         loss = loss_maker(criterion, data.train.labels)
         limits, threads = shares([setting.device for setting in settings], processes, threads)
-        forking.import_what_a_process_needs()
         is_forked = forking.can_fork(limits)
         if not is_forked:
             _refuse_what_cannot_be_sent(settings, loss, on_epoch)

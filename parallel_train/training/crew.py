@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess, SpawnProcess
 
 from parallel_train.training.forking import NAME, not_started
-from parallel_train.training.job import Done, Failed, Job, Progress, Ready, Told
+from parallel_train.training.job import Done, Failed, Job, NotNew, Progress, Ready, Told
 from parallel_train.training.worker import work
 
 _TICK = 0.2  # seconds between two looks at the clock
@@ -51,9 +51,11 @@ class Crew:
     def run(self, tick: Callable[[], None]) -> None:
         """Until every model is trained or has failed. Leaves no process, also by KeyboardInterrupt."""
         try:
-            self._start_one()
-            while self._workers:
-                self._listen(0 if self._start_one() else _TICK)
+            while True:
+                has_started = self._start_one()
+                if not self._workers:
+                    return
+                self._listen(0 if has_started else _TICK)
                 tick()
         finally:
             self._end()
@@ -94,16 +96,21 @@ class Crew:
                 self._bury(worker)
 
     def _take(self, worker: _Worker, told: Told) -> None:
-        if isinstance(told, Ready):
-            worker.is_ready = True
-            return
-        self._hear(told)
-        if isinstance(told, Progress):
-            return
         waiting = self._waiting[worker.device]
-        worker.index = waiting.popleft() if waiting and isinstance(told, Done) else None
-        if isinstance(told, Done):
-            worker.connection.send(worker.index)
+        match told:
+            case Ready():
+                worker.is_ready = True
+                return
+            case NotNew(index):
+                waiting.appendleft(index)
+                worker.index = None
+                return
+            case Done():
+                worker.index = waiting.popleft() if waiting else None
+                worker.connection.send(worker.index)
+            case Failed():
+                worker.index = None
+        self._hear(told)
 
     def _bury(self, worker: _Worker) -> None:
         worker.process.join()

@@ -27,11 +27,6 @@ find() once more. Put the lines that start the training below
 or call find() before anything uses CUDA."""
 
 
-def import_what_a_process_needs() -> None:
-    """The first optimizer of a process imports half of torch: here once, and not in each process that is forked."""
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-
-
 def can_fork(devices: Iterable[str]) -> bool:
     """Whether a forked process can train on these devices: not once CUDA, or autograd beside a card, is at work."""
     kinds = {device.partition(":")[0] for device in devices}
@@ -39,6 +34,8 @@ def can_fork(devices: Iterable[str]) -> bool:
         return False
     if torch.cuda.is_initialized():
         return False
+    # The first optimizer of a process imports half of torch: here once, and not in each that is forked.
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     if not torch.backends.cuda.is_built():
         return True
     # What spoils a fork leaves no other sign: `torch.cuda.is_available()` does, and a backward pass beside a card.

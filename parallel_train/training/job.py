@@ -86,4 +86,11 @@ class Failed:
     why: str  # a traceback, or how the process ended
 
 
-Told = Ready | Progress | Done | Failed
+@dataclass(frozen=True)
+class NotNew:
+    """The model is made of parts that this process has trained already: it must be made in another."""
+
+    index: int
+
+
+Told = Ready | Progress | Done | Failed | NotNew

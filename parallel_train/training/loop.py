@@ -16,13 +16,18 @@ from parallel_train.training.data import Data, batches
 from parallel_train.training.job import Done, Epoch, Job, Progress, Setting
 
 
-def train(job: Job, setting: Setting, data: Data, tell: Callable[[Progress], None]) -> Done:
-    """Make the model of `setting` and train it on `data`, which is on its device already."""
-    began = time.perf_counter()
+def make_model(job: Job, setting: Setting) -> Any:
+    """The model, as it is before training."""
     sow(setting.seed, is_strict=job.is_seeded)
     model = setting.make()
     if not isinstance(model, nn.Module):
         raise TypeError(f"{setting.name}() returned {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def train(job: Job, setting: Setting, model: Any, data: Data, *, tell: Callable[[Progress], None]) -> Done:
+    """Train `model` on `data`, which is on its device already."""
+    began = time.perf_counter()
     model.to(setting.device)
     criterion = job.criterion()
     if isinstance(criterion, nn.Module):
