@@ -34,7 +34,7 @@ class ParallelFinder:
     seconds of the last epoch; without a winner the best are inf, and what belongs to them None.
     `models`: the trained weights (state_dict, on the CPU) of those that finished, by index.
     `table`: what the last `find` returned, or would have.
-    `lock`: held while `logs` changes; it works between the processes too, in `on_epoch` say.
+    `lock`: held while `logs` changes; forked processes may take it too, in `on_epoch` say.
     """
 
     def __init__(self, model_list: Sequence[Callable[[], Any]]) -> None:

@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Asked:
         self.faults.extend(
             f"{name} must be a whole number from 1 on, not {number!r}"
             for name, number in self.numbers.items()
-            if number is not None and (not isinstance(number, int) or number < 1)
+            if number is not None and (not isinstance(number, Integral) or number < 1)
         )
         optimizers = self._each("optimizer", self.optimizer)
         params = self._each("optimizer_params", self.optimizer_params)
@@ -48,7 +49,7 @@ class Asked:
         return tuple(
             Setting(
                 *(index, name_of(make), make, optimizers[index] or torch.optim.Adam, dict(params[index] or {})),
-                *(schedulers[index], devices[index], seeds[index]),
+                *(schedulers[index], devices[index], int(seeds[index])),
             )
             for index, make in enumerate(self.models)
         )
@@ -80,7 +81,9 @@ class Asked:
             first = int(torch.randint(2**31, ()).item())
             return [first + index for index in range(len(self.models))]
         seeds = self._each("seed", self.seed)
-        self.faults.extend(f"seed must be a whole number, not {seed!r}" for seed in seeds if not isinstance(seed, int))
+        self.faults.extend(
+            f"seed must be a whole number, not {seed!r}" for seed in seeds if not isinstance(seed, Integral)
+        )
         return seeds
 
     def _device(self, given: Any) -> str:

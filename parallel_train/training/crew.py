@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess, SpawnProcess
 
-from parallel_train.training.forking import NAME, not_started
+from parallel_train.training.forking import NAME, not_started, start
 from parallel_train.training.job import Done, Failed, Job, NotNew, Progress, Ready, Told
 from parallel_train.training.worker import work
 
@@ -74,15 +73,14 @@ class Crew:
             resource_tracker.ensure_running()  # its first start would let signals through again
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self._job, os.getpid()), name=f"{NAME} {device}")
-        # Nobody is interrupted half-way: the new process inherits this, so that Ctrl-C at the terminal, which reaches
-        # all processes, prints no traceback from one that is still importing torch.
-        with _uninterrupted():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # threads here; what they do is known, see `work`
-                process.start()
-            self._workers.append(_Worker(process, ours, device, index))
+        self._workers.append(_Worker(process, ours, device, index))  # before: a Ctrl-C may come with the start
+        try:
+            start(process)
+        except BrokenPipeError as error:
+            raise not_started(None) from error
         theirs.close()
-        ours.send(index)
+        with suppress(BrokenPipeError):  # it has ended already
+            ours.send(index)
 
     def _listen(self, seconds: float) -> None:
         handles = {handle: w for w in self._workers for handle in (w.connection, w.process.sentinel)}
@@ -123,9 +121,10 @@ class Crew:
             self._hear(Failed(worker.index, _end_of(code)))
 
     def _end(self) -> None:
-        for worker in self._workers:
+        started = [worker for worker in self._workers if worker.process.pid is not None]
+        for worker in started:
             worker.process.kill()
-        for worker in self._workers:
+        for worker in started:
             worker.process.join()
             worker.connection.close()
         self._workers.clear()
@@ -139,12 +138,3 @@ def _end_of(code: int) -> str:
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     hint = {signal.SIGKILL: ", as it is when the memory runs out", signal.SIGSEGV: ": a crash in compiled code"}
     return f"its process was killed by {name}{hint.get(signal.Signals(number), '') if number in hint else ''}"
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

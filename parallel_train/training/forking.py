@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
 from types import FunctionType
 from typing import Any
 
@@ -40,11 +43,24 @@ def can_fork(devices: Iterable[str]) -> bool:
         return True
     # What spoils a fork leaves no other sign: `torch.cuda.is_available()` does, and a backward pass beside a card.
     probe = multiprocessing.get_context("fork").Process(target=_try, args=("cuda" in kinds,), name=NAME)
-    probe.start()
+    start(probe)
     probe.join(_PATIENCE)
     probe.kill()
     probe.join()
     return probe.exitcode == 0
+
+
+def start(process: BaseProcess) -> None:
+    """Start it so that Ctrl-C does not reach it: at a terminal that goes to all processes, and one that is still
+    importing torch would answer with a traceback. It is for whoever started it to end it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # and what is blocked is inherited
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads in a fork: see worker.work
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _try(uses_cuda: bool) -> None:
@@ -65,8 +81,8 @@ def leave_if_reading_the_script() -> None:
 
 
 def not_started(exit_code: int | None) -> UsageError:
-    """Why a process that was not forked has ended before it could train anything."""
-    if exit_code == UNGUARDED:
+    """Why a process that was not forked has ended before it could train anything; None: while it read the script."""
+    if exit_code in {UNGUARDED, None}:
         return UsageError(_GUARD)
     return UsageError(f"a new process could not start (exit code {exit_code}); what it said stands above")
 
