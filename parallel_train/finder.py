@@ -13,7 +13,7 @@ from parallel_train.training import forking
 from parallel_train.training.asked import Asked, loss_maker, shares
 from parallel_train.training.bar import Bar
 from parallel_train.training.crew import Crew
-from parallel_train.training.data import Data, make_pairs
+from parallel_train.training.data import make_data
 from parallel_train.training.job import Done, Epoch, Failed, Job, Progress, Setting
 from parallel_train.training.loop import read_weights
 from parallel_train.training.table import Row, Table, TrainingError
@@ -88,9 +88,7 @@ class ParallelFinder:
         numbers = {"epochs": epochs, "batch_size": batch_size, "processes": processes, "threads": threads}
         asked = Asked(self.model_list, optimizer, optimizer_params, scheduler, device_str, seed, numbers)
         settings = asked.settings()
-        data = Data(
-            make_pairs("training", train_data, train_labels), validation and make_pairs("validation", *validation)
-        )
+        data = make_data(train_data, train_labels, validation)
         loss = loss_maker(criterion, data.train.labels)
         limits, threads = shares([setting.device for setting in settings], processes, threads)
         is_forked = forking.can_fork(limits)

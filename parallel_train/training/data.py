@@ -64,7 +64,16 @@ def batches(pairs: Pairs, batch_size: int, *, shuffle: bool) -> Iterable[tuple[A
     return DataLoader(pairs, sampler=rows, batch_size=None)  # type: ignore[no-any-return]
 
 
-def make_pairs(name: str, inputs: Any, labels: Any) -> Pairs:
+def make_data(inputs: Any, labels: Any, validation: Any) -> Data:
+    """Of what a person gave; `validation` is None or a pair. Raises UsageError where it is no data."""
+    if validation is None:
+        return Data(_make_pairs("training", inputs, labels))
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise UsageError("validation must be a pair: (data, labels)")
+    return Data(_make_pairs("training", inputs, labels), _make_pairs("validation", *validation))
+
+
+def _make_pairs(name: str, inputs: Any, labels: Any) -> Pairs:
     """Tensors on the CPU of what a person gave. Raises UsageError where they don't fit together."""
     pairs = Pairs(_tensor(inputs), _tensor(labels, is_label=True))
     sizes = [len(part) if part.dim() else 0 for part in (pairs.inputs, pairs.labels)]

@@ -179,8 +179,13 @@ def test_arrays_and_lists_are_data_and_the_labels_choose_the_loss(inputs, labels
     assert made[0][0].losses == made[1][0].losses
 
 
-def test_everything_that_is_wrong_is_said_before_anything_starts(monkeypatch):
+@pytest.fixture
+def _nothing_starts(monkeypatch):
     monkeypatch.setattr(face, "Crew", None)
+
+
+@pytest.mark.usefixtures("_nothing_starts")
+def test_everything_that_is_wrong_is_said_before_anything_starts():
     finder = ParallelFinder([Witness, Witness(), 3])
     with pytest.raises(UsageError) as caught:
         finder.find(*data(), epochs=0, optimizer=[torch.optim.SGD], optimizer_params=[{}, {}], seed="x")
@@ -203,8 +208,8 @@ def no_card(device):
 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 0, reason="there is a card")
-def test_a_card_that_is_not_there_is_said_before_anything_starts(monkeypatch):
-    monkeypatch.setattr(face, "Crew", None)
+@pytest.mark.usefixtures("_nothing_starts")
+def test_a_card_that_is_not_there_is_said_before_anything_starts():
     for asked in ({}, {"device_str": "cuda"}, {"device_str": ["cpu", "cuda"]}):
         with pytest.raises(UsageError) as caught:
             ParallelFinder([Witness, Witness]).find(*data(), **asked)
@@ -213,18 +218,20 @@ def test_a_card_that_is_not_there_is_said_before_anything_starts(monkeypatch):
         ParallelFinder([Witness]).find(*data(), device_str="card")
 
 
+@pytest.mark.usefixtures("_nothing_starts")
 @pytest.mark.parametrize(
-    ("inputs", "labels", "says"),
+    ("inputs", "labels", "validation", "says"),
     [
-        (torch.zeros(3, 1), torch.zeros(2), "the training data has 3 samples and 2 labels"),
-        ([], [], "the training data is empty"),
-        (["a"], [1], "no tensor can be made of data of type list"),
+        (torch.zeros(3, 1), torch.zeros(2), None, "the training data has 3 samples and 2 labels"),
+        ([], [], None, "the training data is empty"),
+        (torch.zeros(1, 3), [1.0], ([], []), "the validation data is empty"),
+        (torch.zeros(1, 3), [1.0], 0.2, r"validation must be a pair: \(data, labels\)"),
+        (["a"], [1], None, "no tensor can be made of data of type list"),
     ],
 )
-def test_data_that_does_not_fit_is_said_before_anything_starts(inputs, labels, says, monkeypatch):
-    monkeypatch.setattr(face, "Crew", None)
+def test_data_that_does_not_fit_is_said_before_anything_starts(inputs, labels, validation, says):
     with pytest.raises(UsageError, match=says):
-        ParallelFinder([Witness]).find(inputs, labels, device_str="cpu", threads=1)
+        ParallelFinder([Witness]).find(inputs, labels, device_str="cpu", validation=validation)
 
 
 def test_the_lock_works_between_processes_and_nobody_keeps_it_by_dying(tmp_path):
