@@ -84,7 +84,6 @@ class ParallelFinder:
         `progress`: show a bar where stderr is a terminal.
         """
         forking.leave_if_reading_the_script()
-        self._begin()
         numbers = {"epochs": epochs, "batch_size": batch_size, "processes": processes, "threads": threads}
         asked = Asked(self.model_list, optimizer, optimizer_params, scheduler, device_str, seed, numbers)
         settings = asked.settings()
@@ -96,6 +95,7 @@ class ParallelFinder:
             _refuse_what_cannot_be_sent(settings, loss, on_epoch)
             data = data.shared()
         job = Job(settings, data, epochs, batch_size, shuffle, loss, on_epoch, threads, seed is not None)
+        self._begin()  # not before: what is refused costs nothing of what was found
         try:
             with Bar(len(settings), epochs, is_wanted=progress) as bar:
                 Crew(job, limits, is_forked=is_forked, hear=lambda told: self._hear(told, bar)).run(bar.refresh)

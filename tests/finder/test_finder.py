@@ -151,6 +151,9 @@ def test_nan_never_wins_and_a_second_find_starts_afresh():
     finder.find(*data(), device_str="cpu", threads=1, epochs=3)
     worse = finder.find(100 * data()[0], 1e4 * data()[1], device_str="cpu", threads=1)
     assert finder.logs["best_loss"] == worse[0].loss
+    with pytest.raises(UsageError):
+        finder.find(*data(), device_str="cpu", epochs=0)
+    assert (finder.table, set(finder.models)) == (worse, {0})
 
 
 @pytest.mark.parametrize(
