@@ -119,7 +119,8 @@ class Scheduler:
         with suppress(OSError):
             self.queue.leave()
         if not self._read_others(self.clock.monotonic()) and not self.situation.stopping:
-            self._rejoin()  # what was asked in the last moment can't be read yet
+            self._take(self.runner.wait(policy.POLL))  # what was asked in the last moment can't be read yet
+            self._rejoin()
             return None
         match decide(self.situation, self.clock.monotonic()):
             case [Leave() as again]:

@@ -52,6 +52,16 @@ def check_kernel() -> None:
         raise UsageError(f"this needs Linux 5.3 or newer: pidfd_open says {error.strerror}") from error
 
 
+def _sweep_left(queue: str) -> None:
+    """End what killed shims of this queue left here. Their attempts may have been ended by another host meanwhile, so
+    that no claim tells of them: the slots do that they had signed.
+    """
+    with suppress(OSError):
+        for holder in locks.holders().values():
+            if holder.get("queue") == queue:
+                fence.sweep_if_dead(holder)
+
+
 class LocalRunner:
     """`signals`, where given, tell what this process is asked for by signals: their events come from `wait` too."""
 
@@ -70,6 +80,7 @@ class LocalRunner:
         self._signals = signals
         if signals is not None:
             self._selector.register(signals.wakeup, selectors.EVENT_READ, None)
+        _sweep_left(str(around.queue))
 
     # ---- the port ----
 

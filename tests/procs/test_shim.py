@@ -19,7 +19,7 @@ from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signall
 from parallel_train.core.task import DoneWhen
 from parallel_train.procs import fence, launcher, locks, logs, process, watch
 from parallel_train.procs.beat import Beat
-from parallel_train.procs.runner import stop
+from parallel_train.procs.runner import LocalRunner, stop
 from parallel_train.store import queue, requests
 from tests.faults import ptrace
 from tests.support.machine import is_gone, lives, machine
@@ -619,3 +619,24 @@ def test_requests_that_can_not_be_listed_cost_the_task_nothing(made):
     outcome = made.run(made.task("true")).outcome
     assert isinstance(outcome, NotStarted)
     assert "the queue can't be read" in outcome.why
+
+
+def test_the_next_worker_of_a_queue_sweeps_what_its_killed_shims_left_on_slots_that_nobody_takes(made):
+    """Another host may have ended their attempts: then no claim tells of them."""
+    device, cookie = made.device(), "task.9.1.1." + os.urandom(8).hex()
+    gone = subprocess.Popen(["true"])
+    who = {**process.this_process(""), "pid": gone.pid, "start": process.start_time(gone.pid), "cookie": cookie}
+    gone.wait()
+    held = locks.take(device.lock)
+    orphan = subprocess.Popen(["sleep", "1000"], env={**os.environ, "PARALLEL_TRAIN_COOKIE": cookie})
+    try:
+        locks.sign(held, {**who, "queue": "another queue"})
+        LocalRunner(made.around).close()
+        assert orphan.poll() is None
+        locks.sign(held, {**who, "queue": str(made.folder)})
+        LocalRunner(made.around).close()
+        assert orphan.wait(20) == -signal.SIGKILL
+    finally:
+        os.close(held)
+        orphan.kill()
+        orphan.wait()

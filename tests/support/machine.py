@@ -44,6 +44,7 @@ class Machine:
     umask: int = 0o022
     lease: float = 300.0
     is_shared: Callable[[], bool] = lambda: False
+    around: Surroundings = field(init=False)
     runner: LocalRunner = field(init=False)
     events: list[Event] = field(default_factory=list)
     lock_names: list[str] = field(default_factory=list)
@@ -52,7 +53,7 @@ class Machine:
         queue.create(self.folder)
         (self.project / "logs").mkdir(exist_ok=True)
         self.queue().join()
-        around = Surroundings(
+        self.around = Surroundings(
             project=self.project,
             queue=self.folder,
             worker=self.worker,
@@ -64,7 +65,7 @@ class Machine:
             lease=self.lease,
             is_shared=self.is_shared,
         )
-        self.runner = LocalRunner(around)
+        self.runner = LocalRunner(self.around)
 
     @property
     def folder(self) -> Path:

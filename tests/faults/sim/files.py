@@ -51,6 +51,8 @@ class Files(Machine):
         return getattr(self.disk, kind)[key]
 
     def do_join(self, actor: Actor, owner: Owner) -> None:
+        if actor.pid not in self.runners:
+            self.sweep_left(actor)
         self.disk.workers[owner.worker] = owner
 
     def do_withdraw(self, actor: Actor, worker: str) -> None:

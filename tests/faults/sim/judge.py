@@ -228,7 +228,7 @@ class Judge:
                 runs = command.lives and command.order.launch.task.id == name
                 is_known = command.order.key in self.taken and not self._has_had_time(world, command)
                 self.must(
-                    not runs or is_known or not command.runs,
+                    not runs or is_known or self.may_run_on(world, command) or not command.runs,
                     f"{command.order.key} runs though its cancel was confirmed",
                 )
 

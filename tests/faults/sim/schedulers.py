@@ -42,6 +42,11 @@ class Schedulers(Machine):
         if boot == actor.host.boot and shim not in self.actors:
             self._kill_children([shim])
 
+    def sweep_left(self, actor: Actor) -> None:
+        """What a new runner begins with: what dead shims left on its host."""
+        for slot in [slot for slot in self.signed if slot.startswith(f"{actor.host.name} ")]:
+            self.sweep_dead_holder(actor, slot)
+
     def do_watch(self, actor: Actor, claim: Claim) -> None:
         runner, key = self.runner(actor), (claim.task, claim.attempt)
         alive = self.is_alive(claim.owner, actor.host)
