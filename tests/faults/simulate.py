@@ -22,7 +22,7 @@ SEEDS = 100  # of a piece at full scale
 LIVES = 100  # that each seed has at least: tasks brought to their end in one of their rounds
 STORIES = 100  # pieces of them at full scale
 SHORT = 5.0  # seconds of processor time for stories in a smoke run
-LONG = 240.0  # the same for each scene at full scale: a larger one is searched as far as that goes
+LONG = 120.0  # the same for each scene at full scale: a larger one is searched as far as that goes
 LINES = 30  # of a history that are shown with a fault
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -197,9 +198,24 @@ def test_every_order_of_a_scene_leads_to_an_end():
     assert found.ends
 
 
-def test_a_search_finds_a_fault_and_tells_the_way_to_it(monkeypatch):
-    no_second_look(monkeypatch)
-    scene = every.Scene(every.runs(every.ONE), cancel=("n",))
-    found = every.explore(scene)
+SEARCHED = {  # faults, with a small scene in which they do harm
+    no_second_look: every.Scene(every.runs(every.ONE), cancel=("n",)),
+    cancels_not_heard: every.Scene(every.runs(every.ONE), cancel=("n",)),
+    claim_overwritten_instead_of_linked: every.SCENES["two slots"],
+    exit_code_of_success: every.SCENES["a cancel"],
+    states_not_refreshed: every.Scene(every.runs(every.ONE)),
+}
+
+
+@pytest.mark.parametrize("fault", SEARCHED, ids=lambda fault: fault.__name__)
+def test_a_search_finds_a_fault_and_tells_the_way_to_it(fault, monkeypatch):
+    fault(monkeypatch)
+    found = every.explore(SEARCHED[fault], seconds=SECONDS)
     assert found.faults
-    assert every.retold(scene, found.faults[0][1])[-1] == found.faults[0][0]
+    assert every.retold(SEARCHED[fault], found.faults[0][1])[-1] == found.faults[0][0]
+
+
+def test_few_orders_are_fewer_and_end_too():
+    found = [every.explore(replace(every.SCENES["a retry"], preemptions=bound)) for bound in (0, None)]
+    assert all(each.is_exhausted and each.ends and not each.faults for each in found)
+    assert found[0].states < found[1].states

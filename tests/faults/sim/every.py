@@ -1,7 +1,12 @@
-"""Every order of the steps of a small scene: breadth first, each state visited once.
+"""Every order of the steps of a small scene, each state visited once.
 
-States are equal where nobody could tell them apart: process numbers and clocks are left out. Time is nobody's
-friend: a wait ends when there is news or, at any moment, because everything has come due.
+States are equal where nobody could tell them apart: process numbers hang on names, clocks stand still. Time is nobody's
+friend: a wait ends when there is news or, at any moment, because everything has come due. A kill is tried wherever it
+can make a difference: see `patient.choices`.
+
+Where that is too much, few orders are searched, as CHESS does (Musuvathi, Qadeer: "Iterative Context Bounding for
+Systematic Testing of Multithreaded Programs", PLDI 2007): those with at most so many preemptions. Switching from a
+process that waits or ended is free, and so is a kill.
 """
 
 from __future__ import annotations
@@ -14,25 +19,29 @@ from typing import Any
 from parallel_train.core.task import Task
 from tests.faults.sim import people, worker
 from tests.faults.sim.likeness import likeness
-from tests.faults.sim.patient import Patient, choices, settle
+from tests.faults.sim.patient import KILLED, Patient, changes_nothing, choices, cost, settle
 from tests.faults.sim.shim import Steps
 from tests.faults.sim.worker import SimClock, Wants
-from tests.faults.sim.world import World
 
-MOST = 3_000_000  # states
+MOST = 6_000_000  # states
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Runs that begin together, what a person cancels or retries, and how many processes are killed.
+    """Runs that begin together, what a person cancels or retries, and how many processes are killed: of which kinds.
 
-    After each kill of a scheduler another run of the first kind begins.
+    After each kill of a scheduler another run begins, `then` or one like the first. With `preemptions`, only those
+    orders in which it happens at most so many times that a process that could go on must let another one come first,
+    or that a wait ends without news while another process could go on.
     """
 
     runs: tuple[Wants, ...]
     cancel: tuple[str, ...] = ()
     retry: tuple[str, ...] = ()
     kills: int = 0
+    killed: frozenset[str] = KILLED
+    preemptions: int | None = None
+    then: Wants | None = None
 
 
 @dataclass
@@ -58,6 +67,8 @@ def runs(*wants: Wants) -> tuple[Wants, ...]:
 ONE, OTHER = Wants(file("1")), Wants(file("2"))
 AGAIN = replace(ONE, again=True)
 ALONE, OTHERWISE = replace(ONE, tasks=file("1")[:1]), replace(OTHER, tasks=file("2")[:1])
+ONCE_MORE = replace(ALONE, again=True)
+BOUND = 2
 SCENES = {
     "a kill": Scene(runs(ONE), kills=1),
     "a cancel": Scene(runs(ALONE), cancel=("n",)),
@@ -69,6 +80,20 @@ SCENES = {
     "again": Scene(runs(ALONE, replace(ALONE, again=True))),
     "everything": Scene(runs(ONE, replace(OTHER, again=True)), cancel=("d",), kills=1),
     "smoke": Scene(runs(ONE)),
+    # After those above, whose numbers as pieces are kept.
+    "a need, again": Scene(runs(AGAIN)),
+    "a need, a cancel": Scene(runs(ONE), cancel=("d",)),
+    "again, a kill": Scene(runs(ONCE_MORE), kills=1),
+    "again, a cancel": Scene(runs(ONCE_MORE), cancel=("n",)),
+    "a kill, then another identity": Scene(runs(ALONE), kills=1, then=runs(OTHERWISE)[0]),
+    "a need, a kill, then another identity": Scene(runs(ONE), kills=1, then=runs(OTHER)[0]),
+    "two runs, a cancel": Scene(runs(ALONE, ALONE), cancel=("n",), preemptions=BOUND),
+    "two runs, a kill": Scene(runs(ALONE, ALONE), kills=1, preemptions=BOUND),
+    "two runs of a need": Scene(runs(ONE, ONE), preemptions=BOUND),
+    "two identities, a cancel": Scene(runs(ALONE, OTHERWISE), cancel=("n",), preemptions=BOUND),
+    "two identities of a need": Scene(runs(ONE, OTHER), preemptions=BOUND),
+    "two slots": Scene((*runs(ALONE), replace(runs(ALONE)[0], slots=("gpu-1",))), preemptions=BOUND),
+    "everything, few orders": Scene(runs(ONE, replace(OTHER, again=True)), cancel=("d",), kills=1, preemptions=0),
 }
 
 
@@ -80,14 +105,17 @@ def begin(scene: Scene) -> Patient:
     for name, steps in (("cancel", people.cancel), ("retry", people.retry)):
         asked = getattr(scene, name)
         if asked:
+            world.number_next(f"anna ({name})")
             owner = world.owner("anna", world.hosts[0])
             world.begin(world.spawn("person", f"anna ({name})", steps, owner, asked, SimClock()))
+    settle(world)
     return world
 
 
-def starts(world: World, wants: Wants) -> None:
-    pid = world.last_pid + 1
-    name = f"w{pid}"
+def starts(world: Patient, wants: Wants) -> None:
+    world.workers += 1
+    name = f"w{world.workers}"
+    world.number_next(name)
     world.begin(world.spawn("worker", name, _run, world.owner(name, world.hosts[0]), wants))
 
 
@@ -98,57 +126,78 @@ def _run(owner: Any, wants: Wants) -> Steps:
 def follow(world: Patient, choice: tuple[str, int], scene: Scene) -> None:
     kind, pid = choice
     if kind == "kill":
-        world.kills -= 1
-        is_worker = world.actors[pid].kind == "worker"
-        world.end(pid, killed=True)
-        if is_worker:
-            starts(world, scene.runs[0])
+        _kill(world, pid, scene)
     else:
-        actor = world.actors[pid]
-        is_look = actor.op[0] == "names"
-        world.step(actor)
-        while is_look and pid in world.actors and actor.op[0] == "names":
-            world.step(actor)
+        _step(world, pid)
+        world.running = pid if scene.preemptions is not None else 0
     settle(world)
+    world.forget()
+
+
+def _kill(world: Patient, pid: int, scene: Scene) -> None:
+    world.kills -= 1
+    world.running = 0
+    is_worker = world.actors[pid].kind == "worker"
+    world.end(pid, killed=True)
+    if is_worker:
+        starts(world, scene.then or scene.runs[0])
+
+
+def _step(world: Patient, pid: int) -> None:
+    actor = world.actors[pid]
+    is_look = actor.op[0] == "names"
+    if changes_nothing(world, actor):
+        world.stale |= {pid}
+    else:
+        world.stale -= {pid}
+    world.step(actor)
+    while is_look and pid in world.actors and world.actors[pid].op[0] == "names":
+        world.step(world.actors[pid])
 
 
 class Search:
-    """From the beginning of a scene on, level by level, until a fault, the end, or the limit."""
+    """From the beginning of a scene on, each way to its end, until a fault or the limit."""
 
     def __init__(self, scene: Scene, seconds: float) -> None:
         self.scene = scene
         self.until = time.process_time() + seconds
         self.found = Found()
         self.seen: dict[bytes, int] = {}
-        self.came: list[tuple[int, int]] = []  # of each state: from which, by which choice
-        self.leads: list[list[int]] = []
+        self.left: list[int] = []  # of each state: with how many preemptions left it was reached, at most
+        self.came: list[tuple[int, int]] = []  # from which other one, by which choice
+        self.leads: list[list[int]] = []  # to which others, without a kill
         self.over: set[int] = set()
 
     def run(self) -> Found:
         world = begin(self.scene)
-        settle(world)
-        self._enter(world, 0, 0)
-        level = [(0, world)]
-        while level and not self.found.faults:
-            following: list[tuple[int, Patient]] = []
-            for number, here in level:
-                if len(self.seen) > MOST or time.process_time() > self.until:
-                    return self._summed()
-                following += self._expand(number, here)
-            self.found.depth += bool(following)
-            level = following
-        if not self.found.faults:
-            self.found.is_exhausted = True
-            stuck = without_end(self.leads, self.over)
-            if stuck:
-                self.found.faults.append((f"{len(stuck)} states lead to no end", way(self.came, min(stuck))))
+        self._enter(world, 0, 0, self.scene.preemptions or 0)
+        ways = [self._expand(0, world, self.scene.preemptions or 0)]
+        while ways:
+            following = next(ways[-1], None)
+            if self.found.faults or (len(self.seen) % 500 == 0 and self._is_enough()):
+                return self._summed()
+            if following is None:
+                ways.pop()
+                continue
+            ways.append(self._expand(*following))
+            self.found.depth = max(self.found.depth, len(ways) - 1)
+        self.found.is_exhausted = True
+        stuck = without_end(self.leads, self.over)
+        if stuck:
+            self.found.faults.append((f"{len(stuck)} states lead to no end", way(self.came, min(stuck))))
         return self._summed()
 
-    def _expand(self, number: int, here: Patient) -> Iterator[tuple[int, Patient]]:
+    def _is_enough(self) -> bool:
+        return len(self.seen) > MOST or time.process_time() > self.until
+
+    def _expand(self, number: int, here: Patient, left: int) -> Iterator[tuple[int, Patient, int]]:
         """The new states that can follow."""
         if not here.actors:
             self.over.add(number)
-        for which, choice in enumerate(choices(here)):
+        for which, choice in enumerate(choices(here, self.scene.killed)):
+            rest = left - (cost(here, choice[1]) if choice[0] == "step" else 0)
+            if rest < 0:
+                continue
             there = here.copy()
             self.found.transitions += 1
             try:
@@ -158,19 +207,25 @@ class Search:
             except Exception as error:  # noqa: BLE001  whatever breaks is a finding
                 self.found.faults.append((repr(error), [*way(self.came, number), which]))
                 return
-            known, is_new = self._enter(there, number, which)
-            self.leads[number].append(known)
+            known, is_new = self._enter(there, number, which, rest)
+            if choice[0] == "step":
+                self.leads[number].append(known)
             if is_new:
-                yield known, there
+                yield known, there, rest
 
-    def _enter(self, world: Patient, before: int, which: int) -> tuple[int, bool]:
-        """The number of this state, and whether it is new."""
+    def _enter(self, world: Patient, before: int, which: int, left: int) -> tuple[int, bool]:
+        """The number of this state, and whether there is more to be found from it than before."""
         number = self.seen.setdefault(likeness(world), len(self.seen))
-        is_new = number == len(self.came)
-        if is_new:
+        if number == len(self.came):
             self.came.append((before, which))
+            self.left.append(left)
             self.leads.append([])
-        return number, is_new
+        elif left > self.left[number]:
+            self.left[number] = left
+            self.leads[number] = []
+        else:
+            return number, False
+        return number, True
 
     def _summed(self) -> Found:
         self.found.states, self.found.ends = len(self.seen), len(self.over)
@@ -219,10 +274,9 @@ def retold(scene: Scene, path: list[int]) -> list[str]:
     lines: list[str] = []
     world = begin(scene)
     world.say = lines.append
-    settle(world)
     try:
         for which in path:
-            follow(world, list(choices(world))[which], scene)
+            follow(world, list(choices(world, scene.killed))[which], scene)
         if not world.actors:
             is_over(world)
     except Exception as error:  # noqa: BLE001
