@@ -203,6 +203,7 @@ SEARCHED = {  # faults, with a small scene in which they do harm
     cancels_not_heard: every.Scene(every.runs(every.ONE), cancel=("n",)),
     claim_overwritten_instead_of_linked: every.SCENES["two slots"],
     exit_code_of_success: every.SCENES["a cancel"],
+    put_aside_twice: every.SCENES["again, a kill"],
     states_not_refreshed: every.Scene(every.runs(every.ONE)),
 }
 
@@ -219,3 +220,10 @@ def test_few_orders_are_fewer_and_end_too():
     found = [every.explore(replace(every.SCENES["a retry"], preemptions=bound)) for bound in (0, None)]
     assert all(each.is_exhausted and each.ends and not each.faults for each in found)
     assert found[0].states < found[1].states
+
+
+def test_where_all_orders_are_searched_none_is_left_out():
+    """A cancel comes before its task, while it is claimed, while it runs, after its end; each leads to ends of its own."""
+    search = every.Search(every.SCENES["a cancel"], SECONDS)
+    assert search.run().is_exhausted
+    assert len(search.over) == 6

@@ -42,6 +42,7 @@ class Scene:
     killed: frozenset[str] = KILLED
     preemptions: int | None = None
     then: Wants | None = None
+    is_there: bool = False  # the outputs, made by somebody before us
 
 
 @dataclass
@@ -81,10 +82,10 @@ SCENES = {
     "everything": Scene(runs(ONE, replace(OTHER, again=True)), cancel=("d",), kills=1),
     "smoke": Scene(runs(ONE)),
     # After those above, whose numbers as pieces are kept.
-    "a need, again": Scene(runs(AGAIN)),
+    "a need, again": Scene(runs(AGAIN), is_there=True),
     "a need, a cancel": Scene(runs(ONE), cancel=("d",)),
-    "again, a kill": Scene(runs(ONCE_MORE), kills=1),
-    "again, a cancel": Scene(runs(ONCE_MORE), cancel=("n",)),
+    "again, a kill": Scene(runs(ONCE_MORE), kills=1, is_there=True),
+    "again, a cancel": Scene(runs(ONCE_MORE), cancel=("n",), is_there=True),
     "a kill, then another identity": Scene(runs(ALONE), kills=1, then=runs(OTHERWISE)[0]),
     "a need, a kill, then another identity": Scene(runs(ONE), kills=1, then=runs(OTHER)[0]),
     "two runs, a cancel": Scene(runs(ALONE, ALONE), cancel=("n",), preemptions=BOUND),
@@ -100,6 +101,9 @@ SCENES = {
 def begin(scene: Scene) -> Patient:
     world = Patient()
     world.kills = scene.kills
+    for task in scene.runs[0].tasks if scene.is_there else ():
+        world.disk.outputs[task.id] = ((task.id, 0),)
+        world.judge.written.add((task.id, 0))
     for wants in scene.runs:
         starts(world, wants)
     for name, steps in (("cancel", people.cancel), ("retry", people.retry)):
@@ -195,7 +199,8 @@ class Search:
         if not here.actors:
             self.over.add(number)
         for which, choice in enumerate(choices(here, self.scene.killed)):
-            rest = left - (cost(here, choice[1]) if choice[0] == "step" else 0)
+            is_counted = self.scene.preemptions is not None and choice[0] == "step"
+            rest = left - (cost(here, choice[1]) if is_counted else 0)
             if rest < 0:
                 continue
             there = here.copy()
