@@ -24,6 +24,7 @@ from parallel_train.core.task import Task, digest, identity, is_ours, is_secret
 from parallel_train.errors import UsageError
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import asked as words
+from parallel_train.report.words import remark
 from parallel_train.store import preflight, queue, requests, submissions
 from parallel_train.store.queue import DiskQueue
 
@@ -47,7 +48,7 @@ def add(options: RunOptions, project: Path, out: TextIO, *, priority: int, env: 
     disk = DiskQueue(folder, this_owner("asking"), is_alive)
     workers = [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
     faults = preflight.check(tasks, project, plan.late_values(options), log_dir=options.log_dir)
-    print("\n".join([said, *(f"note: {fault}" for fault in faults), words.workers(workers)]), file=out)
+    print("\n".join([said, *map(remark, faults), words.workers(workers)]), file=out)
     return 0
 
 

@@ -44,7 +44,7 @@ def explain(project: Path, wanted: Sequence[str], options: RunOptions, *, as_jso
     desk = Desk(project, plan.late_values(options))
     chosen = desk.chosen(wanted)
     for text in desk.damaged:
-        print(f"note: {words.clean(text)}", file=sys.stderr)
+        print(words.remark(text), file=sys.stderr)
     if as_json:
         told = [story_json(desk.story(line)) for line in chosen]
         print(json.dumps({"tasks": told}, indent=2), file=out)

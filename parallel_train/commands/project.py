@@ -20,6 +20,7 @@ from parallel_train.core.wire import owner_of
 from parallel_train.errors import UsageError
 from parallel_train.procs import order, outputs, process
 from parallel_train.procs.runner import is_alive
+from parallel_train.report.words import remark
 from parallel_train.store import queue, submissions, trust
 from parallel_train.store.presence import names
 from parallel_train.store.queue import DiskQueue
@@ -122,7 +123,7 @@ def look(
 
 
 def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)
+    print(remark(text), file=sys.stderr)
 
 
 def project_folder(directory: Path | None) -> Path:

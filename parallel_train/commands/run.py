@@ -154,7 +154,7 @@ def say_plan(prepared: Prepared, options: RunOptions) -> int:
         if sys.stdout is not None:
             print_sheet(plan_sheet(rows), sys.stdout)
     for note in (*prepared.notes, *preflight_faults(prepared, options)):
-        print(f"note: {words.clean(note)}", file=sys.stderr)
+        print(words.remark(note), file=sys.stderr)
     return 0
 
 

@@ -18,6 +18,7 @@ from parallel_train.core.state import Ended, Line, Running
 from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError
 from parallel_train.procs.runner import is_alive
+from parallel_train.report.words import remark
 from parallel_train.store.queue import DiskQueue
 
 _KINDS = ("tasks", "rounds", "claims", "ends", "requests")  # folders that only ever grow
@@ -103,7 +104,7 @@ class Sight:
     def _note(self, text: str) -> None:
         if text not in self._noted:
             self._noted.add(text)
-            print(f"note: {text}", file=sys.stderr)
+            print(remark(text), file=sys.stderr)
 
     def _has_dead(self) -> bool:
         """Whether an attempt lost its owner since: nobody may live who could write that down."""

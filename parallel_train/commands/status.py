@@ -28,6 +28,7 @@ from parallel_train.report.shape import task_json
 from parallel_train.report.table import Sheet, StatusRow, shortened, status_sheet
 from parallel_train.report.view import notice
 from parallel_train.report.watch import Picture, print_picture
+from parallel_train.report.words import remark
 from parallel_train.report.workers import NOBODY, tally, worked_on
 
 _AROUND = 6  # lines of a screen that stand around the rows: the time, the column heads, what was left out, gaps
@@ -128,7 +129,7 @@ class Looking:
     def _note(self, text: str) -> None:
         if text not in self.noted:
             self.noted.append(text)
-            print(f"note: {text}", file=sys.stderr)
+            print(remark(text), file=sys.stderr)
 
     def _row(self, line: Line) -> StatusRow:
         of_round = [attempt for attempt in line.attempts if attempt.claim.round == line.round]

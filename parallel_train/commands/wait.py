@@ -24,6 +24,7 @@ from parallel_train.errors import NothingSelectedError
 from parallel_train.procs.runner import is_alive
 from parallel_train.report import workers as words
 from parallel_train.report.shape import task_json
+from parallel_train.report.words import remark
 from parallel_train.store import requests, submissions
 from parallel_train.store.queue import DiskQueue
 
@@ -101,7 +102,7 @@ class Waiting:
     def _note(self, text: str) -> None:
         if text != self.noted:
             self.noted = text
-            print(f"note: {text}", file=sys.stderr, flush=True)
+            print(remark(text), file=sys.stderr, flush=True)
 
     def _open(self, living: Sequence[workers.Worker]) -> Iterator[Line]:
         """What may still end otherwise. What no file names any more is open as long as it runs."""

@@ -39,7 +39,7 @@ def _worker(options: RunOptions, project: Path, out: TextIO, background: Backgro
     if prepared.situation.wishes.selection:
         return work(prepared, options, list, background)
     for note in prepared.notes:
-        print(f"note: {words.clean(note)}", file=sys.stderr)
+        print(words.remark(note), file=sys.stderr)
     states = Counter(name_of(line.state) for line in prepared.situation.lines.values())
     print(sentences.nothing_to_do(states), file=out)
     return 0

@@ -21,6 +21,7 @@ _ESCAPES = re.compile(
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 _STRAY = re.compile("[\ud800-\udfff]")  # how Python holds a byte that is no UTF-8
+_LONGEST = 4000  # characters of a remark: a path has at most 4,096 bytes
 _SPACE = re.compile(r"[\t\n\r]+")
 
 
@@ -28,6 +29,12 @@ def clean(text: str) -> str:
     """`text` on one line, without anything that a terminal would obey; a byte that is no text as its number."""
     plain = _ESCAPES.sub("", _SPACE.sub(" ", text))
     return plain if plain.isascii() else _STRAY.sub(lambda byte: f"\\x{ord(byte[0]) & 0xFF:02x}", plain)
+
+
+def remark(text: str) -> str:
+    """A line beside the answer."""
+    plain = clean(text)
+    return f"note: {plain if len(plain) <= _LONGEST else f'{plain[:_LONGEST]}…'}"
 
 
 def name(task: Task) -> str:

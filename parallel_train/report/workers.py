@@ -119,7 +119,9 @@ def too_wide(tasks: Sequence[Task], others: int, slots: str) -> str:
 
 def looks_for_a_sign(strangers: Collection[str], seconds: float) -> str:
     named = ", ".join(sorted(map(words.clean, strangers)))
-    return f"note: this disk is for one host: looking for {words.span(seconds)} whether {named} of another one lives"
+    return words.remark(
+        f"this disk is for one host: looking for {words.span(seconds)} whether {named} of another one lives"
+    )
 
 
 def for_one_host(disk: Disk, host: str, name: str) -> str:

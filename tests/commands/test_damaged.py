@@ -119,6 +119,16 @@ def test_the_record_of_a_worker(call: Caller):
     assert record.read_text() == (call.root / QUEUE / "aside/damaged/workers.somebody").read_text() == "damage"
 
 
+def test_a_damaged_record_whose_name_a_terminal_would_obey(call: Caller):
+    call.write("tasks/default.yaml", "tasks: [{command: 'true'}]\n")
+    assert call("--gpus", "fake:1").code == 0
+    (call.root / QUEUE / "workers/\x1b[2J\r\nx").write_text("damage")
+    for argv in (("status",), ("results",), ("logs",), ("explain",), ("-n",)):
+        found = call(*argv)
+        assert "is damaged" in found.err + found.out, argv
+        assert not {"\x1b", "\r"} & {*found.out, *found.err}, argv
+
+
 def test_a_copy_that_was_kept_is_not_written_again(call: Caller):
     call.write("tasks/default.yaml", "tasks: [{command: 'true'}]\n")
     assert call("--gpus", "fake:1").code == 0

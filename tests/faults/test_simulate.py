@@ -223,7 +223,7 @@ def test_few_orders_are_fewer_and_end_too():
 
 
 def test_where_all_orders_are_searched_none_is_left_out():
-    """A cancel comes before its task, while it is claimed, while it runs, after its end; each leads to ends of its own."""
+    """A cancel comes before its task, while it is claimed, while it runs, after its end: each has its own ends."""
     search = every.Search(every.SCENES["a cancel"], SECONDS)
     assert search.run().is_exhausted
     assert len(search.over) == 6

@@ -45,6 +45,11 @@ def test_clean(text, expected):
     assert words.clean(text) == expected
 
 
+def test_a_remark_is_one_line_that_somebody_may_read():
+    assert words.remark("the record \x1b[2J\r\nx is damaged") == "note: the record  x is damaged"
+    assert len(words.remark("x" * 200_000)) < 5000
+
+
 @pytest.mark.parametrize(("seconds", "expected"), [(0, "00:00:00"), (5025.9, "01:23:45"), (360000, "100:00:00")])
 def test_clock(seconds, expected):
     assert words.clock(seconds) == expected
