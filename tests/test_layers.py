@@ -16,7 +16,7 @@ ROOT = Path(parallel_train.__file__).parent
 PACKAGE = "parallel_train"
 MODULES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
 # These, and what stands behind them, may import torch.
-FACES = ("finder.py", "multirunner.py", "search.py", "training/")
+FACES = ("caller.py", "finder.py", "multirunner.py", "search.py", "training/")
 # `{python} -m` programs of their own, started as processes and never imported.
 PROGRAMS = ("demo/",)
 # Where any error whatever is caught: one for people, and one for what a person's own model raises.

@@ -189,16 +189,6 @@ def to_run_again(situation: Situation, chosen: Iterable[str]) -> tuple[tuple[str
     return tuple(found)
 
 
-def to_repeat(situation: Situation, chosen: Iterable[str], canaries: Mapping[Template, str]) -> frozenset[str]:
-    """The failures that a run of `chosen` repeats: all where it begins anew; where one was cut short none but those
-    of `canaries`, without which nothing else would run.
-    """
-    states = {name: situation.lines[name].state for name in chosen}
-    failed = {name for name, state in states.items() if isinstance(state, Ended) and state.ending == "failed"}
-    is_new = all(isinstance(state, Ended) for state in states.values())
-    return frozenset(failed if is_new else failed & set(canaries.values()))
-
-
 def canaries(situation: Situation, chosen: Iterable[str], *, again: bool) -> dict[Template, str]:
     """Of each template without a success so far, the task that runs first; with `again` old successes don't count."""
     found: dict[Template, Line] = {}
@@ -210,16 +200,3 @@ def canaries(situation: Situation, chosen: Iterable[str], *, again: bool) -> dic
         elif not line.is_cancelled:
             found.setdefault(template, line)
     return {template: line.task.id for template, line in found.items() if template not in proven}
-
-
-def check_disk_is_there(situation: Situation, project: Path) -> None:
-    """Done outputs that are gone together with the folder that held them all: most likely an unmounted disk."""
-    done = [line for line in situation.lines.values() if line.task.output and line.has_succeeded]
-    if not done or any(line.output == "there" for line in done):
-        return
-    folder = os.path.commonpath([str((project / str(line.task.output)).parent) for line in done])
-    if not Path(folder).exists():
-        raise UsageError(
-            f"the outputs of {len(done)} finished tasks are gone, and so is {folder}: is a disk not mounted? "
-            "To run them all again use -B"
-        )

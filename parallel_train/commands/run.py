@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 from parallel_train.commands import plan
+from parallel_train.commands.beginning import check_disk_is_there, new_worker, to_repeat
 from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.project import project_folder, read_situation, survey, this_owner
-from parallel_train.commands.work import Prepared, new_worker, preflight_faults, surroundings, work
+from parallel_train.commands.work import Prepared, preflight_faults, surroundings, work
 from parallel_train.core import graph
 from parallel_train.core.apply import apply
 from parallel_train.core.events import Submitted
@@ -78,7 +79,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     situation = read_situation(disk, submitted, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append)
     begin(situation, _wishes(asked, options, situation, disk))
     if not options.again:
-        plan.check_disk_is_there(situation, project)
+        check_disk_is_there(situation, project)
     if source != asked.file:  # the rest of the file was not asked for with these values
         before = submissions.newest(known).get(source)
         needs = {task.id: task.needs for task in tasks}
@@ -119,7 +120,7 @@ def _wishes(asked: plan.Asked, options: RunOptions, situation: Situation, disk: 
         worker=situation.wishes.worker,
         selection=chosen,
         asked=plan.to_run_again(situation, chosen) if options.again else (),
-        repeat=frozenset() if disk.has_company() else plan.to_repeat(situation, chosen, canaries),
+        repeat=frozenset() if disk.has_company() else to_repeat(situation, chosen, canaries),
         max_failures=1 if options.fail_fast else options.max_failures,
         ignore_failures=options.ignore_failures,
         canaries=canaries,

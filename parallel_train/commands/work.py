@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -51,11 +49,6 @@ class Prepared:
     source: str = ""  # what is submitted, where something is
     tasks: tuple[Task, ...] = ()
     searches: tuple[str, ...] = ()  # how some of them were drawn
-
-
-def new_worker() -> str:
-    """A name for this process as a worker, such as 20231228-143022-4711-9f3a."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def work(

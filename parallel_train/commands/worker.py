@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TextIO
 
 from parallel_train.commands import plan
+from parallel_train.commands.beginning import new_worker
 from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.project import existing_queue, project_folder, read_situation, survey, this_owner
-from parallel_train.commands.work import Prepared, new_worker, work
+from parallel_train.commands.work import Prepared, work
 from parallel_train.core import graph
 from parallel_train.core.events import Submitted
 from parallel_train.core.situation import Situation, Wishes, begin, name_of

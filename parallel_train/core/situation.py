@@ -30,6 +30,7 @@ class Wishes:
     canaries: Mapping[Template, str] = field(default_factory=dict)  # the task of each template that must succeed first
     everything: bool = False  # whatever is submitted is worked on too
     at_once: int = 0  # -j; 0: as many as there are slots
+    calls: bool = False  # it makes calls itself, and launches nothing; all others launch tasks, and make no calls
 
 
 @dataclass(slots=True)
@@ -77,7 +78,8 @@ class Situation:
         return self.pause is not None and self.pause.kind == "pause"
 
     def works_on(self, task: str) -> bool:
-        return task in self.wishes.selection or task in self.joined
+        is_ours = task in self.wishes.selection or task in self.joined
+        return is_ours and self.lines[task].task.is_call == self.wishes.calls
 
     def canary(self, task: Task) -> str:
         return self.wishes.canaries.get((task.source, task.template), "")

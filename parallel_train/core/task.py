@@ -83,6 +83,8 @@ class Task:
     done_when: DoneWhen | None = None
     metrics: tuple[Metric, ...] = ()  # the first one ranks
     python: str = ""  # what {python} means; empty: what the worker says
+    # Made by a user's own process, which calls a function: nothing is launched, and `command` is only for people.
+    is_call: bool = False
 
 
 def is_secret(variable: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -185,6 +186,6 @@ def done_when(task: Task, project: Path) -> dict[str, Any] | None:
     if task.done_when is None:
         return None
     return {
-        "files": [str(project / pattern) for pattern in task.done_when.files],
+        "files": [os.path.join(glob.escape(str(project)), pattern) for pattern in task.done_when.files],
         "contains": task.done_when.contains,
     }

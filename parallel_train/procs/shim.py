@@ -55,7 +55,7 @@ def main(order: Order, report: Report) -> None:
     beat = Beat(order, order["sent"])
     beat.start()
     end = _run(order, (held, log, err), beat, report)
-    is_ours = _say_end(order, end, report)
+    is_ours = say_end(order, end, report)
     beat.withdraw()
     for descriptor in held:
         with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
@@ -78,7 +78,7 @@ def _take_slots(order: Order) -> list[int]:
         if left:
             raise RefusedError("busy", left, (name,))
         held.append(descriptor)
-    order["cookie"] = _cookie(order)
+    order["cookie"] = cookie(order)
     order["group"] = fence.path(order["cookie"])
     holder = {name: order[name] for name in ("queue", "task", "attempt", "cookie", "group")}
     for descriptor in held:
@@ -86,7 +86,7 @@ def _take_slots(order: Order) -> list[int]:
     return held
 
 
-def _cookie(order: Order) -> str:
+def cookie(order: Order) -> str:
     """Names this attempt and this process: an attempt's number alone may come to belong to another shim."""
     pid = os.getpid()
     boot = process.boot_id()
@@ -95,40 +95,42 @@ def _cookie(order: Order) -> str:
 
 def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
     """Check the chain, open the logs, link the claim; (claim, log, err). Whoever comes second is refused."""
+    check_chain(order)
+    log_path, log, err_path, err = logs.open_new(order)
+    claim = None
+    try:
+        claim = link_claim(order, log_path, err_path)
+    finally:
+        if claim is None:
+            logs.take_back(order, log_path, log)
+            logs.take_back(order, err_path, err)
+    return claim, log, err
+
+
+def check_chain(order: Order) -> None:
+    """Raises RefusedError where this attempt is not the next one, or somebody else's."""
     task, attempt = order["task"], order["attempt"]
     if attempt > 1 and not records.exists(_path(order, "ends", task, attempt - 1)):
         raise RefusedError("behind", f"attempt {attempt - 1} has not ended")
     if records.exists(_path(order, "claims", task, attempt)) or records.exists(_path(order, "ends", task, attempt)):
         raise RefusedError("behind", f"attempt {attempt} is somebody else's")
-    log_path, log, err_path, err = logs.open_new(order)
+
+
+def link_claim(order: Order, log: str, err: str) -> dict[str, Any]:
+    """Claim the attempt for this process, from now on (`order["sent"]`). Raises RefusedError, OSError."""
+    names = ("task", "attempt", "round", "identity", "slots", "gpus", "cookie", "group", "made_with", "lease")
     claim = {
-        "task": task,
-        "attempt": attempt,
-        "round": order["round"],
-        "identity": order["identity"],
+        **{name: order[name] for name in names},
         "needs": {name: seen[1] for name, seen in order["needs"].items()},
         "owner": process.this_process(order["worker"]),
-        "slots": order["slots"],
-        "gpus": order["gpus"],
-        "log": log_path,
-        "err": err_path,
-        "cookie": order["cookie"],
-        "group": order["group"],
-        "made_with": order["made_with"],
-        "lease": order["lease"],
-        "at": _now(),
+        "log": log,
+        "err": err,
+        "at": stamp(),
     }
     order["sent"] = Beat.now()
-    has_won = False
-    try:
-        has_won = records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))
-    finally:
-        if not has_won:
-            logs.take_back(order, log_path, log)
-            logs.take_back(order, err_path, err)
-    if not has_won:
-        raise RefusedError("behind", f"attempt {attempt} was claimed at the same moment")
-    return claim, log, err
+    if not records.publish(_path(order, "claims", order["task"], order["attempt"]), [claim], bool(order["output"])):
+        raise RefusedError("behind", "attempt {} was claimed at the same moment".format(order["attempt"]))
+    return claim
 
 
 # ---- with the claim ----
@@ -139,18 +141,18 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
     held, log, err = files
     end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
     try:
-        disagreement = _wait_for_former_owner(order, beat) or _disagreement(order, beat)
+        doubt = _wait_for_former_owner(order, beat) or disagreement(order, beat)
         beat.check()
     except OSError as error:  # what can't be seen now may speak against it
-        disagreement = f"the queue can't be read: {error}"
-    if disagreement:
+        doubt = f"the queue can't be read: {error}"
+    if doubt:
         beat.stop()
-        return dict(end, outcome={"not_started": disagreement}, ended=_now())
+        return dict(end, outcome={"not_started": doubt}, ended=stamp())
     began = time.monotonic()
     try:
         _prepare_output(order, beat)
         beat.check()
-        end["started"] = _now()
+        end["started"] = stamp()
         pid = child.start(order, held, log, err)
     except child.StartError as error:
         end.update(outcome={"exited": error.code}, note=str(error))
@@ -167,7 +169,7 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
     beat.stop()
     end.update(
         seconds=time.monotonic() - began,
-        ended=_now(),
+        ended=stamp(),
         output=outputs.state_in_the_end(order),
     )
     return end
@@ -186,7 +188,7 @@ def _wait_for_former_owner(order: Order, beat: Beat) -> str:
             return "its worker stopped it"
 
 
-def _disagreement(order: Order, beat: Beat) -> str:
+def disagreement(order: Order, beat: Beat) -> str:
     """What speaks against starting, now that everybody can see the claim; "" where nothing does."""
     if records.exists(_path(order, "rounds", order["task"], order["round"] + 1)):
         return "a newer round was opened"
@@ -218,7 +220,7 @@ def _prepare_output(order: Order, beat: Beat) -> None:
         os.umask(previous)
 
 
-def _say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
+def say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
     """Link the end record; whether it is the one that stands.
 
     A full disk is waited out, since the end of a run must not be lost.
@@ -267,5 +269,5 @@ def _path(order: Order, kind: str, task: str, number: int) -> str:
     return os.path.join(order["queue"], kind, f"{task}.{number}")
 
 
-def _now() -> str:
+def stamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -161,14 +161,16 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
     return place(path, encode(lines), durable)
 
 
-def place(path: str, data: bytes, durable: bool = False) -> bool:
-    """The same for a file of ours that is no record."""
+def place(path: str, data: bytes, durable: bool = False, private: bool = True) -> bool:
+    """The same for a file that is no record; one that is not `private` is the user's, by the user's umask."""
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600 if private else 0o666)
     try:
         try:
-            belong(descriptor, folder)
+            if private:
+                belong(descriptor, folder)
             _write_all(descriptor, data)
             if durable:
                 os.fsync(descriptor)

@@ -141,19 +141,19 @@ def numbered(tasks: Iterable[Task], known: Iterable[Submission]) -> tuple[Task, 
 
 
 def submit(
-    folder: Path, source: str, tasks: Iterable[Task], at: str, *, searches: Sequence[str] = ()
+    folder: Path, source: str, tasks: Iterable[Task], at: str, *, searches: Sequence[str] = (), keep: bool = False
 ) -> tuple[Submission, Submission | None]:
     """Make `tasks` what `source` names: (the submission that holds, the one it supersedes).
 
-    Nothing is written where these tasks hold already. `searches` say how some of them were drawn, for people who read
+    With `keep` what it named before stays beside them. Nothing is written where these tasks hold already. `searches` say how some of them were drawn, for people who read
     the record.
     """
     wanted = tuple(tasks)
     while True:
         known = read_all(folder)
-        now = numbered(wanted, known)
         before = newest(known).get(source)
         before = None if before is not None and before.is_damaged else before
+        now = numbered(_beside(before.tasks, wanted) if keep and before is not None else wanted, known)
         if before is not None and _same(before.tasks, now) and _hold(now, known):
             return before, None
         number = known[-1].number + 1 if known else 1
@@ -165,6 +165,10 @@ def submit(
             raise UsageError(f"can't write to the queue folder {folder.parent}: {error.strerror}") from error
         if is_ours:
             return Submission(number, source, at, now), before
+
+
+def _beside(before: tuple[Task, ...], wanted: tuple[Task, ...]) -> tuple[Task, ...]:
+    return tuple({task.id: task for task in (*before, *wanted)}.values())
 
 
 def _hold(tasks: tuple[Task, ...], known: Iterable[Submission]) -> bool:

@@ -59,8 +59,8 @@ MUTANTS = (
             ),
             (
                 "procs/shim.py",
-                'records.publish(_path(order, "claims", task, attempt), [claim], durable=bool(order["output"]))',
-                "True",
+                'if not records.publish(_path(order, "claims", ',
+                'if not (lambda *_: True)(_path(order, "claims", ',
             ),
         ),
         ("crashpoints", "kill"),
@@ -111,7 +111,7 @@ MUTANTS = (
     ),
     Mutant(
         "no second look after the claim",
-        (("procs/shim.py", " or _disagreement(order, beat)", ""),),
+        (("procs/shim.py", " or disagreement(order, beat)", ""),),
         ("simulate", "crashpoints"),
     ),
     Mutant(

@@ -26,7 +26,7 @@ def says(answer=""):
 
 
 def no_second_look(patch):
-    patch.setitem(product.SHIM, "_disagreement", says())
+    patch.setitem(product.SHIM, "disagreement", says())
 
 
 def cancels_not_heard(patch):

@@ -72,7 +72,7 @@ def shim(order: Order, owner: Owner) -> Steps:
     beat = Beat(wanted, wanted["sent"])
     yield from beat.start()
     end = yield from does["_run"](wanted, ([], log, err), beat, lambda _: None)
-    is_ours = yield from does["_say_end"](wanted, end, lambda _: None)
+    is_ours = yield from does["say_end"](wanted, end, lambda _: None)
     yield from beat.withdraw()
     yield ("unsign",)
     yield "report", ("ended", wire.end_of(end) if is_ours else None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from parallel_train import scheduler
 from parallel_train.commands import plan
+from parallel_train.commands.beginning import to_repeat
 from parallel_train.commands.worker import selection as due
 from parallel_train.core import contact, graph, policy
 from parallel_train.core.apply import absorb, apply, note
@@ -177,7 +178,7 @@ def _wishes(situation: Situation, wants: Wants, queue: SimQueue) -> Steps:
         worker=queue.owner.worker,
         selection=chosen,
         asked=plan.to_run_again(situation, chosen) if wants.again else (),
-        repeat=frozenset() if (yield from queue.has_company()) else plan.to_repeat(situation, chosen, canaries),
+        repeat=frozenset() if (yield from queue.has_company()) else to_repeat(situation, chosen, canaries),
         max_failures=wants.max_failures,
         ignore_failures=wants.ignore_failures,
         canaries=canaries,

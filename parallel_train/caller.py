@@ -1,0 +1,287 @@
+"""A process that runs a queue's calls itself: the core that MultiRunner and the searches share.
+
+A call is a task that a user's own process makes by calling a function. In the records it is a task like any other,
+claimed and ended as a shim does it; only no command is launched, and no process of a call is ever signalled: what
+counts is its result, and that counts once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parallel_train.commands import workers
+from parallel_train.commands.beginning import new_worker
+from parallel_train.commands.calling import as_call, begin
+from parallel_train.commands.company import refuse_other_hosts
+from parallel_train.core import policy, wire
+from parallel_train.core.apply import apply
+from parallel_train.core.decide import decide
+from parallel_train.core.events import (
+    Claimed,
+    Decision,
+    Ended,
+    Event,
+    Launch,
+    Look,
+    Looked,
+    OpenRound,
+    Reclaim,
+    Vanished,
+    Watch,
+)
+from parallel_train.core.facts import Claim, Lost
+from parallel_train.core.task import Json, Task
+from parallel_train.errors import UsageError
+from parallel_train.procs import calls, process, proof
+from parallel_train.procs.runner import check_kernel
+from parallel_train.procs.shim import RefusedError, stamp
+from parallel_train.store import queue, submissions
+
+
+class Caller:
+    """One process that makes the calls of a queue itself: it claims, lets its companion beat, says how each ended.
+
+    `project` is the folder whose queue it is (made if absent), `lease` the seconds of silence after which other
+    hosts take over from it. With `repeat` it makes calls again that had failed, where all had ended and nobody works.
+    `log` is where people find what its calls print, relative to `project`. Raises ParallelTrainError.
+    """
+
+    def __init__(self, project: Path, *, lease: float = 300.0, repeat: bool = False, log: str = "") -> None:
+        check_kernel()
+        self.project = Path(os.path.abspath(project))  # noqa: PTH100  not through links: other hosts may have others
+        self.log = log
+        folder = self.project / queue.NAME
+        queue.create(folder)
+        self.worker = new_worker()
+        self.disk, self.situation = begin(self.project, self.worker, lease, repeat=repeat, amiss=self._complain)
+        self._company = calls.Company(folder, self.worker, lease)
+        self._pid = os.getpid()
+        self._has_joined = False
+        self._complaint = ""
+
+    # ---- what is to be called ----
+
+    def submit(self, source: str, tasks: Iterable[Task], *, keep: bool = False) -> None:
+        """Make `tasks` what `source` names; with `keep` those that it names already stay. Nothing where they hold.
+
+        Of a task its name, command, params, output and metrics are given. Raises UsageError.
+        """
+        wanted = [as_call(task, source) for task in tasks]
+        submissions.submit(self.disk.folder / "tasks", source, wanted, stamp(), keep=keep)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what others wrote. Raises OSError, ParallelTrainError."""
+        self._apply(self.disk.changes(time.monotonic()))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every call has ended, as far as was read."""
+        return not self.situation.open
+
+    def wait(self, seconds: float = policy.POLL) -> None:
+        """Until others may have written something."""
+        time.sleep(seconds)
+
+    # ---- claims ----
+
+    def next(self) -> Held | None:
+        """The next call, claimed for this process; None: nothing is free now. Ends the calls of dead owners first.
+
+        A call whose result stands already, for its owner died before it could say so, only gets its end.
+        """
+        self._check_process()
+        try:
+            self._join()
+            self.refresh()
+            return self._next()
+        except OSError as error:
+            self._complain(f"the queue does not answer: {error}; trying again")
+            return None
+
+    def _next(self) -> Held | None:
+        while True:
+            decisions = decide(self.situation, time.monotonic())
+            news = [event for decision in decisions for event in self._do(decision)]
+            if news:
+                self._apply(news)
+                continue
+            launch = next((decision for decision in decisions if isinstance(decision, Launch)), None)
+            if launch is not None:
+                held = self._claim(launch)
+                if held is not None:
+                    return held
+            elif self.situation.paused_until > time.monotonic():  # what was claimed did not begin: look again soon
+                self.wait(policy.BEHIND_PAUSE)
+            else:
+                return None
+
+    def _do(self, decision: Decision) -> Sequence[Event]:
+        """All but a launch."""
+        match decision:
+            case Watch(claim):
+                return self._look_at(claim)
+            case Reclaim(claim, why):
+                if not self.situation.lines[claim.task].task.is_call:
+                    proof.sweep(claim)
+                return [self.disk.end_as_lost(claim, Lost(why))]
+            case OpenRound(wanted):
+                return [self.disk.open_round(wanted)]
+            case Look():
+                now = time.monotonic()
+                return [Looked(now), *self.disk.changes(now)]
+            case _:
+                return []
+
+    def _look_at(self, claim: Claim) -> Sequence[Event]:
+        """What can be seen of the owner of an attempt: asked again and again, since nothing else tells of its death."""
+        key = (claim.task, claim.attempt)
+        if key in self.situation.vanished or proof.is_alive(claim.owner) is not False:
+            return []
+        return [Vanished(*key, "killed" if claim.owner.boot == process.boot_id() else "rebooted")]
+
+    def _claim(self, launch: Launch) -> Held | None:
+        """Link, look, act; None where somebody was faster, or it is not to be made."""
+        order = calls.order_of(launch, self.disk.folder, self.worker, self.disk.lease)
+        try:
+            claim = calls.claim(order, self.log)
+        except RefusedError:
+            self.refresh()
+            return None
+        self._apply([Claimed(wire.claim_of(claim))])
+        held = Held(self, launch.task, launch.attempt, launch.round, order)
+        if doubt := calls.doubt(order):
+            held.end({"outcome": {"not_started": doubt}})
+            self.refresh()
+            return None
+        order["started"] = stamp()
+        try:
+            if calls.make_room(order):
+                held.end({"outcome": {"exited": 0}, "output": "there", "note": "its result stood there already"})
+                return None
+            self._company.hold(order)
+        except OSError as error:
+            held.end({"outcome": {"not_started": f"could not be started: {error}"}})
+            raise
+        held.begin()
+        return held
+
+    # ---- coming and going ----
+
+    def close(self) -> None:
+        """Leave. Also done when the process ends; what kills it leaves nothing that others can't mend."""
+        if not self._has_joined or os.getpid() != self._pid:
+            return
+        self._has_joined = False
+        atexit.unregister(self.close)
+        self._company.close()
+        try:
+            self.disk.leave()
+        except OSError as error:
+            self._complain(str(error))
+
+    def _join(self) -> None:
+        if self._has_joined:
+            return
+        refuse_other_hosts(self.disk, self.project)
+        about = workers.about(self.situation, self.disk, "", "")
+        self.disk.about = {**about, "slots": [], "cpu_slots": [], "words": sys.argv, "calls": True}
+        self.disk.join()
+        self._has_joined = True
+        atexit.register(self.close)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise UsageError("this process was forked from the one that claims here: make it one of its own")
+
+    def _apply(self, events: Iterable[Event]) -> None:
+        for event in events:
+            apply(self.situation, event)
+
+    def _complain(self, text: str) -> None:
+        """Say a trouble once, not once a second."""
+        if text != getattr(self, "_complaint", ""):
+            self._complaint = text
+            print(f"parallel-train: {text}", file=sys.stderr, flush=True)
+
+    def ended(self, held: Held, end: Mapping[str, object] | None) -> None:
+        """A call of ours is over."""
+        self._company.let_go(held.order)
+        if end is not None:
+            self._apply([Ended(wire.end_of(end), time.monotonic())])
+
+    def trouble(self, text: str) -> None:
+        self._complain(text)
+
+
+@dataclass(slots=True)
+class Held:
+    """A call that this process has claimed. It ends once: by `succeed`, `fail` or `give_back`."""
+
+    caller: Caller
+    task: Task
+    attempt: int
+    round: int
+    order: calls.Order
+    _began: float = field(default_factory=time.monotonic)
+    _cpu: float = field(default_factory=time.process_time)
+
+    def begin(self) -> None:
+        """From now on it counts as the call's time."""
+        self._began, self._cpu = time.monotonic(), time.process_time()
+
+    def is_taken(self) -> bool:
+        """Whether somebody else has ended it: after a lease of silence, by a cancel, or a copy was faster."""
+        try:
+            return calls.is_taken(self.order)
+        except OSError:
+            return False  # can't be seen now: the end will tell
+
+    def is_cancelled(self) -> bool:
+        """Whether a person has cancelled it. Its result will not count."""
+        try:
+            self.caller.refresh()
+        except OSError:
+            return False
+        return self.caller.situation.lines[self.task.id].is_cancelled
+
+    def succeed(self, result: Mapping[str, Json]) -> bool:
+        """Write `result` to the call's output, as a JSON object; whether it is the one that counts.
+
+        The first result of a round stands, and its end after it. Raises TypeError for what JSON can't hold.
+        """
+        if self.is_taken():
+            self.caller.ended(self, None)
+            return False
+        try:
+            stands = calls.publish(self.order, result, self.caller.trouble)
+        except (FileExistsError, NotADirectoryError) as error:
+            self.fail(f"its result can't be written: {error}")
+            return False
+        return self.end({"outcome": {"exited": 0}, "output": "there"}) and stands
+
+    def fail(self, note: str) -> bool:
+        """Say that it failed, and why in one line, such as "ValueError: …"; whether that end stands."""
+        return self.end({"outcome": {"exited": 1}, "note": note})
+
+    def give_back(self) -> None:
+        """Free it for others; that costs nothing."""
+        self.end({"outcome": {"signalled": 2}, "stopped": "worker"})
+
+    def end(self, how: Mapping[str, object]) -> bool:
+        used = {
+            "started": self.order["started"],
+            "seconds": time.monotonic() - self._began,
+            "cpu_seconds": round(time.process_time() - self._cpu, 3),
+            "max_rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        }
+        end = calls.end(self.order, {**used, **how}, self.caller.trouble)
+        self.caller.ended(self, end)
+        return end is not None

@@ -1,0 +1,209 @@
+"""What a process does that makes calls itself: it claims as a shim does, and its result is a file that is linked once.
+
+A result says for which round and identity it was made, so that whoever comes next knows it: a call whose owner died
+between its result and its end is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from parallel_train.core import contact
+from parallel_train.core.events import Launch
+from parallel_train.core.facts import Claim
+from parallel_train.core.task import Json, Task
+from parallel_train.procs import aside, companion, process, shim
+from parallel_train.procs.beat import Beat
+from parallel_train.store import records
+
+Order = dict[str, Any]
+MADE_BY = "made_by"  # the key of a result that says for which call it stands
+
+
+def order_of(launch: Launch, queue: Path, worker: str, lease: float) -> Order:
+    """What `procs.order.build` gives for a command."""
+    task = launch.task
+    order: Order = {
+        "queue": str(queue),
+        "worker": worker,
+        "task": task.id,
+        "attempt": launch.attempt,
+        "round": launch.round,
+        "identity": task.identity,
+        "heard": launch.heard,
+        "asked_round": launch.asked_round,
+        **_beat_of(lease),
+        "needs": {},
+        "slots": [],
+        "gpus": [],
+        "group": "",
+        "made_with": {},
+        "output": str(queue.parent / str(task.output)),
+        "started": "",
+    }
+    order["cookie"] = shim.cookie(order)
+    return order
+
+
+def copy_of(claim: Claim, task: Task, queue: Path) -> Order:
+    """The order for a second process on the attempt that `claim` is for."""
+    return {
+        "queue": str(queue),
+        "task": claim.task,
+        "attempt": claim.attempt,
+        "round": claim.round,
+        "identity": claim.identity,
+        "cookie": claim.cookie,
+        "output": str(queue.parent / str(task.output)),
+        "started": shim.stamp(),
+    }
+
+
+def _beat_of(lease: float) -> Order:
+    # As on a shared disk, but without a child: the companion is a process of its own already.
+    return {"lease": lease, "beat": contact.interval(lease), "shared": True}
+
+
+# ---- the claim ----
+
+
+def claim(order: Order, log: str) -> dict[str, Any]:
+    """Claim the attempt for this process. Raises shim.RefusedError, OSError."""
+    shim.check_chain(order)
+    return shim.link_claim(order, log, "")
+
+
+def doubt(order: Order) -> str:
+    """What speaks against the call, now that everybody can see the claim; "" where nothing does."""
+    try:
+        return shim.disagreement(order, Beat(order, order["sent"]))
+    except OSError as error:
+        return f"the queue can't be read: {error}"
+
+
+def make_room(order: Order) -> bool:
+    """Put aside what stands where the result is to be; True where that is the result already. Raises OSError.
+
+    Only for whoever holds the claim.
+    """
+    if not records.exists(order["output"]):
+        return False
+    if is_result(order):
+        return True
+    name = "{}.{}".format(order["task"], order["round"])
+    aside.put_aside(order["queue"], name, order["attempt"], order["output"])
+    return False
+
+
+def is_result(order: Order) -> bool:
+    """Whether a result of this round stands. Raises OSError where that can't be seen."""
+    try:
+        with open(order["output"], encoding="utf-8") as file:
+            made_by = json.load(file)[MADE_BY]
+        return (made_by["identity"], made_by["round"]) == (order["identity"], order["round"])
+    except (FileNotFoundError, IsADirectoryError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+# ---- the result and the end ----
+
+
+def publish(order: Order, result: Mapping[str, Json], trouble: Callable[[str], None]) -> bool:
+    """Make the result's file; False where one of this round stands already. A full disk is waited out.
+
+    Raises FileExistsError for somebody else's file in its place, TypeError for what JSON can't hold.
+    """
+    here = {name: order[name] for name in ("task", "identity", "round", "attempt")}
+    here["host"] = process.this_machine()["host"]
+    data = json.dumps({**result, MADE_BY: here}, indent=1, ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
+    return wait_out(lambda: _place(order, data), trouble)
+
+
+def _place(order: Order, data: bytes) -> bool:
+    output = order["output"]
+    os.makedirs(os.path.dirname(output), exist_ok=True)
+    if records.place(output, data, durable=True, private=False):
+        return True
+    if is_result(order):
+        return False
+    raise FileExistsError(0, "what stands there is not a result of this call", output)
+
+
+def wait_out(what: Callable[[], bool], trouble: Callable[[str], None]) -> bool:
+    """Do it, and again where the disk refuses: a result must not be lost for a full disk."""
+    delay = 0.1
+    while True:
+        try:
+            return what()
+        except (FileExistsError, NotADirectoryError):
+            raise  # no disk's fault
+        except OSError as error:
+            trouble(f"the result can't be written yet: {error}")
+            time.sleep(delay)
+            delay = min(2 * delay, 5.0)
+
+
+def is_taken(order: Order) -> bool:
+    """Whether the attempt has an end. Raises OSError where that can't be seen."""
+    return records.exists(os.path.join(order["queue"], "ends", "{}.{}".format(order["task"], order["attempt"])))
+
+
+def end(order: Order, how: Mapping[str, Any], trouble: Callable[[str], None]) -> dict[str, Any] | None:
+    """Link the end; None where another one stands. A full disk is waited out."""
+    said = {"task": order["task"], "attempt": order["attempt"], "output": "none", "ended": shim.stamp(), **how}
+    is_ours = shim.say_end(order, said, lambda message: trouble(message["trouble"]))
+    with suppress(OSError):
+        Path(order["queue"], "beats", "{}.{}".format(order["task"], order["attempt"])).unlink()
+    return said if is_ours else None
+
+
+# ---- the companion ----
+
+
+class Company:
+    """The companion of this process, started when it is first needed, and again where it died."""
+
+    def __init__(self, queue: Path, worker: str, lease: float) -> None:
+        me = process.this_process(worker)
+        about = {"queue": str(queue), "worker": worker, "beat": contact.interval(lease)}
+        self._about = {**about, "pid": me["pid"], "start": me["start"]}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def hold(self, order: Order) -> None:
+        """Beat for that call. Raises OSError where no process can be started."""
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", companion.__file__, json.dumps(self._about)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+            )
+        self._say({"hold": order})
+
+    def let_go(self, order: Order) -> None:
+        with suppress(OSError):  # it was killed: nothing hangs on it any more
+            self._say({"let_go": [order["task"], order["attempt"]]})
+
+    def close(self) -> None:
+        """It ends by itself; one that does not is killed."""
+        if self._process is None:
+            return
+        with suppress(OSError):
+            self._process.communicate(timeout=5)
+        self._process = None
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
