@@ -6,7 +6,12 @@ import importlib
 __version__ = "0.1.0"
 
 # Imported on first use, so that the command line never loads what it does not need.
-_FACES = {"ParallelFinder": "parallel_train.finder", "TaskConfig": "parallel_train.core.taskconfig"}
+_FACES = {
+    "ParallelFinder": "parallel_train.finder",
+    "TaskConfig": "parallel_train.core.taskconfig",
+    "MultiRunner": "parallel_train.multirunner",
+    "find_best_gpu": "parallel_train.procs.reservations",
+}
 
 
 def __getattr__(name: str) -> object:

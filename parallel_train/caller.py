@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parallel_train.commands import workers
 from parallel_train.commands.beginning import new_worker
-from parallel_train.commands.calling import as_call, begin
+from parallel_train.commands.calling import about, as_call, begin
 from parallel_train.commands.company import refuse_other_hosts
 from parallel_train.core import policy, wire
 from parallel_train.core.apply import apply
+from parallel_train.core.copies import is_worth_it
 from parallel_train.core.decide import decide
 from parallel_train.core.events import (
     Claimed,
@@ -60,21 +60,28 @@ class Caller:
         folder = self.project / queue.NAME
         queue.create(folder)
         self.worker = new_worker()
-        self.disk, self.situation = begin(self.project, self.worker, lease, repeat=repeat, amiss=self._complain)
+        self.disk, self.situation = begin(self.project, self.worker, lease, repeat=repeat, amiss=self.complain)
         self._company = calls.Company(folder, self.worker, lease)
         self._pid = os.getpid()
+        self._first_seen: dict[tuple[str, int], float] = {}  # attempts of others, by this process's own clock
+        self.gpus: tuple[str, ...] = ()  # what people are shown of where its calls run
         self._has_joined = False
         self._complaint = ""
 
     # ---- what is to be called ----
 
-    def submit(self, source: str, tasks: Iterable[Task], *, keep: bool = False) -> None:
+    def submit(
+        self, source: str, tasks: Iterable[Task], *, keep: bool = False, settle: submissions.Settle | None = None
+    ) -> None:
         """Make `tasks` what `source` names; with `keep` those that it names already stay. Nothing where they hold.
 
-        Of a task its name, command, params, output and metrics are given. Raises UsageError.
+        Of a task its name, command, params, output, metrics and retries are given. `settle`: see store.submissions.
+        Raises UsageError.
         """
         wanted = [as_call(task, source) for task in tasks]
-        submissions.submit(self.disk.folder / "tasks", source, wanted, stamp(), keep=keep)
+        submissions.submit(
+            self.disk.folder / "tasks", source, wanted, stamp(), settle=submissions.beside if keep else settle
+        )
         self.refresh()
 
     def refresh(self) -> None:
@@ -103,7 +110,7 @@ class Caller:
             self.refresh()
             return self._next()
         except OSError as error:
-            self._complain(f"the queue does not answer: {error}; trying again")
+            self.complain(f"the queue does not answer: {error}; trying again")
             return None
 
     def _next(self) -> Held | None:
@@ -143,6 +150,7 @@ class Caller:
     def _look_at(self, claim: Claim) -> Sequence[Event]:
         """What can be seen of the owner of an attempt: asked again and again, since nothing else tells of its death."""
         key = (claim.task, claim.attempt)
+        self._first_seen.setdefault(key, time.monotonic())
         if key in self.situation.vanished or proof.is_alive(claim.owner) is not False:
             return []
         return [Vanished(*key, "killed" if claim.owner.boot == process.boot_id() else "rebooted")]
@@ -150,6 +158,7 @@ class Caller:
     def _claim(self, launch: Launch) -> Held | None:
         """Link, look, act; None where somebody was faster, or it is not to be made."""
         order = calls.order_of(launch, self.disk.folder, self.worker, self.disk.lease)
+        order["gpus"] = list(self.gpus)
         try:
             claim = calls.claim(order, self.log)
         except RefusedError:
@@ -173,6 +182,26 @@ class Caller:
         held.begin()
         return held
 
+    def copy(self) -> Held | None:
+        """A call that another process is still making, to be made here too, since this one is expected to win.
+
+        At most one copy of an attempt; the first end stands. For when `next` has found nothing.
+        """
+        self._check_process()
+        now = time.monotonic()
+        for claim in self.situation.unwatched.values():
+            key = (claim.task, claim.attempt)
+            task = self.situation.lines[claim.task].task
+            elapsed = now - self._first_seen.get(key, now)
+            if task.is_call and claim.owner.worker != self.worker and is_worth_it(self.situation, claim, elapsed):
+                order = calls.copy_of(claim, task, self.disk.folder)
+                try:
+                    if calls.announce_copy(order):
+                        return Held(self, task, claim.attempt, claim.round, order, is_copy=True)
+                except OSError as error:
+                    self.complain(f"the queue does not answer: {error}; trying again")
+        return None
+
     # ---- coming and going ----
 
     def close(self) -> None:
@@ -185,14 +214,13 @@ class Caller:
         try:
             self.disk.leave()
         except OSError as error:
-            self._complain(str(error))
+            self.complain(str(error))
 
     def _join(self) -> None:
         if self._has_joined:
             return
         refuse_other_hosts(self.disk, self.project)
-        about = workers.about(self.situation, self.disk, "", "")
-        self.disk.about = {**about, "slots": [], "cpu_slots": [], "words": sys.argv, "calls": True}
+        self.disk.about = about(self.situation, self.disk)
         self.disk.join()
         self._has_joined = True
         atexit.register(self.close)
@@ -205,7 +233,7 @@ class Caller:
         for event in events:
             apply(self.situation, event)
 
-    def _complain(self, text: str) -> None:
+    def complain(self, text: str) -> None:
         """Say a trouble once, not once a second."""
         if text != getattr(self, "_complaint", ""):
             self._complaint = text
@@ -217,9 +245,6 @@ class Caller:
         if end is not None:
             self._apply([Ended(wire.end_of(end), time.monotonic())])
 
-    def trouble(self, text: str) -> None:
-        self._complain(text)
-
 
 @dataclass(slots=True)
 class Held:
@@ -230,6 +255,7 @@ class Held:
     attempt: int
     round: int
     order: calls.Order
+    is_copy: bool = False  # of a call that another process is making
     _began: float = field(default_factory=time.monotonic)
     _cpu: float = field(default_factory=time.process_time)
 
@@ -261,18 +287,25 @@ class Held:
             self.caller.ended(self, None)
             return False
         try:
-            stands = calls.publish(self.order, result, self.caller.trouble)
+            stands = calls.publish(self.order, result, self.caller.complain)
         except (FileExistsError, NotADirectoryError) as error:
             self.fail(f"its result can't be written: {error}")
             return False
         return self.end({"outcome": {"exited": 0}, "output": "there"}) and stands
 
     def fail(self, note: str) -> bool:
-        """Say that it failed, and why in one line, such as "ValueError: …"; whether that end stands."""
+        """Say that it failed, and why in one line, such as "ValueError: …"; whether that end stands.
+
+        A copy that fails says nothing: the call itself may succeed.
+        """
+        if self.is_copy:
+            return False
         return self.end({"outcome": {"exited": 1}, "note": note})
 
     def give_back(self) -> None:
         """Free it for others; that costs nothing."""
+        if self.is_copy:
+            return
         self.end({"outcome": {"signalled": 2}, "stopped": "worker"})
 
     def end(self, how: Mapping[str, object]) -> bool:
@@ -282,6 +315,6 @@ class Held:
             "cpu_seconds": round(time.process_time() - self._cpu, 3),
             "max_rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         }
-        end = calls.end(self.order, {**used, **how}, self.caller.trouble)
+        end = calls.end(self.order, {**used, **how}, self.caller.complain)
         self.caller.ended(self, end)
         return end is not None

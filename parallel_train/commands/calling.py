@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import glob
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from parallel_train.commands import workers
 from parallel_train.commands.beginning import check_disk_is_there, to_repeat
 from parallel_train.commands.project import read_situation, survey, this_owner
 from parallel_train.core.events import Submitted
@@ -53,6 +56,11 @@ def begin(
     again = to_repeat(situation, chosen, {}) if repeat and not disk.has_company() else frozenset[str]()
     take_up(situation, replace(wishes, selection=chosen, repeat=again))
     return disk, situation
+
+
+def about(situation: Situation, disk: DiskQueue) -> dict[str, Any]:
+    """What others are told of this process: it has no slots, and was started by a command of its own."""
+    return {**workers.about(situation, disk, "", ""), "slots": [], "cpu_slots": [], "words": sys.argv, "calls": True}
 
 
 def as_call(task: Task, source: str) -> Task:

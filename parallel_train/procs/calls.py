@@ -72,6 +72,15 @@ def _beat_of(lease: float) -> Order:
     return {"lease": lease, "beat": contact.interval(lease), "shared": True}
 
 
+def announce_copy(order: Order) -> bool:
+    """Whether this process may copy that attempt: nobody did so before."""
+    return records.publish(f"{_beat(order)}.copy", [process.this_process("")], durable=False)
+
+
+def _beat(order: Order) -> str:
+    return os.path.join(order["queue"], "beats", "{}.{}".format(order["task"], order["attempt"]))
+
+
 # ---- the claim ----
 
 
@@ -160,8 +169,9 @@ def end(order: Order, how: Mapping[str, Any], trouble: Callable[[str], None]) ->
     """Link the end; None where another one stands. A full disk is waited out."""
     said = {"task": order["task"], "attempt": order["attempt"], "output": "none", "ended": shim.stamp(), **how}
     is_ours = shim.say_end(order, said, lambda message: trouble(message["trouble"]))
-    with suppress(OSError):
-        Path(order["queue"], "beats", "{}.{}".format(order["task"], order["attempt"])).unlink()
+    for sign in (_beat(order), f"{_beat(order)}.copy"):  # of no use any more
+        with suppress(OSError):
+            os.unlink(sign)
     return said if is_ours else None
 
 

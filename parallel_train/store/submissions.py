@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.store import records
 from parallel_train.store.presence import names
+
+# From what a source names already and what is to be submitted: what it shall name.
+Settle = Callable[[tuple[Task, ...], tuple[Task, ...]], tuple[Task, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +144,25 @@ def numbered(tasks: Iterable[Task], known: Iterable[Submission]) -> tuple[Task, 
 
 
 def submit(
-    folder: Path, source: str, tasks: Iterable[Task], at: str, *, searches: Sequence[str] = (), keep: bool = False
+    folder: Path,
+    source: str,
+    tasks: Iterable[Task],
+    at: str,
+    *,
+    searches: Sequence[str] = (),
+    settle: Settle | None = None,
 ) -> tuple[Submission, Submission | None]:
     """Make `tasks` what `source` names: (the submission that holds, the one it supersedes).
 
-    With `keep` what it named before stays beside them. Nothing is written where these tasks hold already. `searches` say how some of them were drawn, for people who read
-    the record.
+    Nothing is written where these tasks hold already. `searches` say how some of them were drawn, for people who read
+    the record. `settle` is asked anew where others submit at the same moment.
     """
     wanted = tuple(tasks)
     while True:
         known = read_all(folder)
         before = newest(known).get(source)
         before = None if before is not None and before.is_damaged else before
-        now = numbered(_beside(before.tasks, wanted) if keep and before is not None else wanted, known)
+        now = numbered(settle(before.tasks if before else (), wanted) if settle else wanted, known)
         if before is not None and _same(before.tasks, now) and _hold(now, known):
             return before, None
         number = known[-1].number + 1 if known else 1
@@ -167,7 +176,8 @@ def submit(
             return Submission(number, source, at, now), before
 
 
-def _beside(before: tuple[Task, ...], wanted: tuple[Task, ...]) -> tuple[Task, ...]:
+def beside(before: tuple[Task, ...], wanted: tuple[Task, ...]) -> tuple[Task, ...]:
+    """To settle so that what is named already stays."""
     return tuple({task.id: task for task in (*before, *wanted)}.values())
 
 

@@ -1,0 +1,313 @@
+"""MultiRunner: a grid of calls of one function, shared by every process that runs the same script."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pickle
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from parallel_train.caller import Caller, Held
+from parallel_train.commands import project as projects
+from parallel_train.core.plain import plain
+from parallel_train.core.situation import Situation
+from parallel_train.core.state import Line, Running, is_satisfied
+from parallel_train.core.task import Json, Metric, Task
+from parallel_train.errors import UsageError
+from parallel_train.procs import reservations
+from parallel_train.results.metrics import rank
+from parallel_train.store import records
+
+SOURCE = "MultiRunner"  # stands where other tasks have their task file
+GIVEN_UP_AFTER = 3  # errors of one point
+_MARKER = re.compile(r"(\d+)_(to_run|running|finished)")
+_SYNC = 1.0  # seconds between two looks at the markers
+
+Point = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came out of one point. What JSON can't hold is in the file `pickle`, which nobody loads for you."""
+
+    params: Point
+    value: Any
+    time: float | None  # seconds; None for a result that another queue has made
+    host: str
+    attempts: int
+    pickle: Path | None = None
+
+
+class MultiRunner:
+    """Calls a function once for every point of a grid, whichever processes and hosts work on it.
+
+    `ini_dir` is the project (see `parallel-train status ini/`), `result_dir` where the results go: N.json, or N.json
+    and N.pkl where JSON can't hold them. After `max_error_times` errors a process leaves with exit code 1; a point is
+    given up after 3. With `if_log` it says what happens. With `speculate` an idle process also makes calls that
+    another is slow to end, and the first result counts. `mode` says whether the greatest or the least value is best.
+    Raises ParallelTrainError.
+    """
+
+    def __init__(
+        self,
+        ini_dir: str | os.PathLike[str] = "./ini/",
+        result_dir: str | os.PathLike[str] = "./results/",
+        max_error_times: int = 5,
+        if_log: bool = True,
+        *,
+        speculate: bool = True,
+        mode: Literal["max", "min"] = "max",
+    ) -> None:
+        self.ini_dir = Path(os.path.abspath(ini_dir))  # noqa: PTH100  a script may change its folder later
+        self.result_dir = Path(os.path.abspath(result_dir))  # noqa: PTH100
+        self.max_error_times, self.if_log, self.speculate, self.mode = max_error_times, if_log, speculate, mode
+        self._points: list[Point] = []
+        self._caller: Caller | None = None
+        self._pid = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A child process claims for itself."""
+        return {**self.__dict__, "_caller": None}
+
+    # ---- the grid ----
+
+    def generate_ini(
+        self, args_list: Iterable[Iterable[Any]], reserve_old_ini: bool = True, show_ini: bool = False
+    ) -> None:
+        """Every combination of one value of each list is a point, the last list fastest; all of them or none.
+
+        Several processes may do so at once. Where the folder holds another grid that is an error, unless
+        `reserve_old_ini` is False: then this one takes its place, and what is finished of points that stay the same
+        stays finished. With `show_ini` the points are printed. Raises UsageError.
+        """
+        self._points = list(itertools.product(*map(list, args_list)))
+        tasks = [self._task(number, point) for number, point in enumerate(self._points)]
+        if not tasks:
+            raise UsageError("the grid has no point: every list needs at least one value")
+        _refuse_old_files(self.ini_dir)
+        caller = self._begin()
+        caller.submit(SOURCE, tasks, settle=self._keep_old if reserve_old_ini else None)
+        self._mark(caller)
+        if show_ini:
+            for point in self._points:
+                print(*point)
+        self._say(f"{len(tasks)} points in {self.ini_dir}")
+
+    def _task(self, number: int, point: Point) -> Task:
+        params = {f"arg{place}": _recorded(value, place) for place, value in enumerate(point)}
+        output = os.path.relpath(self.result_dir / f"{number}.json", self.ini_dir)
+        return Task(
+            name=f"point{number}",
+            command=(SOURCE, *map(str, params.values())),
+            params=params,
+            output=output,
+            retries=GIVEN_UP_AFTER - 1,
+            metrics=(Metric("value", self.mode, file=output),),
+        )
+
+    def _keep_old(self, before: tuple[Task, ...], wanted: tuple[Task, ...]) -> tuple[Task, ...]:
+        if not before or [task.identity for task in before] == [task.identity for task in wanted]:
+            return wanted
+        raise UsageError(
+            f"{self.ini_dir} holds another grid ({len(before)} points, this one has {len(wanted)}): use another "
+            "ini_dir and result_dir for it, or generate_ini(..., reserve_old_ini=False) to have it take the old one's "
+            "place"
+        )
+
+    # ---- the calls ----
+
+    def run(self, fn: Callable[..., Any], error_wait_time: float = 10) -> None:
+        """Call `fn(*point)` for points that nobody else calls, until all have ended.
+
+        After an error it waits for `error_wait_time` seconds. Exits with 1 after `max_error_times` errors.
+        """
+        caller = self._begin()
+        if not _points_of(caller.situation):
+            raise UsageError(f"there is no point in {self.ini_dir}: call generate_ini first")
+        caller.gpus = reservations.own()
+        errors = 0
+        while held := self._next(caller):
+            self._mark(caller)
+            if not self._call(held, fn):
+                errors += 1
+                if errors >= self.max_error_times:
+                    caller.close()
+                    self._mark(caller)
+                    sys.exit(f"parallel-train: {errors} errors in this process (max_error_times): it leaves")
+                time.sleep(error_wait_time)
+            self._mark(caller)
+        self._mark(caller)
+        caller.close()
+        lines = _points_of(caller.situation)
+        done = sum(is_satisfied(line.state) for line in lines)
+        self._say(f"{done} of {len(lines)} points are finished; results in {self.result_dir}")
+
+    def _next(self, caller: Caller) -> Held | None:
+        """The next call, waited for; None: all have ended."""
+        marked = 0.0
+        while True:
+            held = caller.next() or (caller.copy() if self.speculate else None)
+            if held is not None or caller.is_over:
+                return held
+            if time.monotonic() - marked > _SYNC:
+                marked = time.monotonic()
+                self._mark(caller)
+            caller.wait(0.2)
+
+    def _call(self, held: Held, fn: Callable[..., Any]) -> bool:
+        """Make it; False where the function failed."""
+        number, point = _number(held.task), self._point(held.task)
+        self._say(f"{number}: {point}" + (" (a copy: another process is slow)" if held.is_copy else ""))
+        try:
+            value = fn(*point)
+            result = self._result(held, value)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it raises is the point's error
+            said = "".join(traceback.format_exception(error))
+            print(said, end="", file=sys.stderr, flush=True)
+            self._write(f"{number}: {point} failed\n{said}")
+            held.fail(traceback.format_exception_only(error)[-1].strip())
+            return False
+        except BaseException:  # Ctrl-C: the point is free for others
+            held.give_back()
+            raise
+        if held.succeed(result):
+            self._say(f"{number}: {value}")
+        elif held.is_cancelled():
+            self._say(f"{number}: cancelled; its result does not count")
+        else:
+            self._say(f"{number}: another process was faster; its result counts")
+        return True
+
+    def _point(self, task: Task) -> Point:
+        """As it was given here, for a list in JSON may have been a tuple; else as it was recorded."""
+        number = _number(task)
+        if number < len(self._points) and _params(self._points[number]) == dict(task.params):
+            return self._points[number]
+        return tuple(task.params.values())
+
+    def _result(self, held: Held, value: Any) -> dict[str, Json]:
+        params = list(held.task.params.values())
+        try:
+            return {"params": params, "value": plain(value)}
+        except TypeError:
+            name = f"{_number(held.task)}" + (f".r{held.round}" if held.round > 1 else "") + ".pkl"
+            self.result_dir.mkdir(parents=True, exist_ok=True)
+            # The first one stands, as with the result itself.
+            records.place(str(self.result_dir / name), pickle.dumps(value), durable=True, private=False)
+            return {"params": params, "value": None, "pickle": name}
+
+    # ---- what came out ----
+
+    def results(self) -> list[Result]:
+        """The finished points, best value first; then those whose value is no number, in the order of the grid."""
+        tasks = projects.known_tasks(projects.existing_queue(self.ini_dir), SOURCE)
+        situation = projects.look(self.ini_dir, tasks)
+        found = []
+        for line in situation.lines.values():
+            if is_satisfied(line.state):
+                result, value = self._read(line)
+                found.append((rank(value, self.mode, line.task.number), result))
+        return [result for _, result in sorted(found, key=lambda pair: pair[0])]
+
+    def _read(self, line: Line) -> tuple[Result, float | None]:
+        data = json.loads((self.ini_dir / str(line.task.output)).read_text(encoding="utf-8", errors="surrogateescape"))
+        value, pickled = data["value"], data.get("pickle")
+        end = line.deciding.end if line.deciding else None
+        result = Result(
+            params=self._point(line.task),
+            value=value,
+            time=end.seconds if end else None,
+            host=data["made_by"]["host"],
+            attempts=line.attempts_of_round,
+            pickle=self.result_dir / pickled if pickled else None,
+        )
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return result, float(value) if is_number else None
+
+    # ---- the folder ----
+
+    def _begin(self) -> Caller:
+        if self._caller is None or self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._caller = Caller(self.ini_dir, repeat=True)
+            self._caller.log = os.path.relpath(self._lines(self._caller), self.ini_dir)
+            strange = {line.task.source for line in self._caller.situation.lines.values()} - {SOURCE}
+            if strange:
+                raise UsageError(
+                    f"{self.ini_dir} holds the tasks of {min(strange)}: give MultiRunner a folder of its own"
+                )
+        return self._caller
+
+    def _lines(self, caller: Caller) -> Path:
+        return caller.disk.folder / "journal" / f"{caller.worker}.log"
+
+    def _mark(self, caller: Caller) -> None:
+        """Show in `ini_dir` where every point stands: empty files for people, which nobody reads."""
+        wanted = {f"{_number(line.task)}_{_word(line)}" for line in _points_of(caller.situation)}
+        with suppress(OSError):
+            there = {name for name in os.listdir(self.ini_dir) if _MARKER.fullmatch(name)}  # noqa: PTH208  names
+            for name in wanted - there:
+                (self.ini_dir / name).touch()
+            for name in there - wanted:
+                (self.ini_dir / name).unlink(missing_ok=True)
+
+    def _say(self, text: str) -> None:
+        self._write(text)
+        if self.if_log:
+            print(text, flush=True)
+
+    def _write(self, text: str) -> None:
+        """To this process's log, as `parallel-train logs` shows it."""
+        if self._caller is None:
+            return
+        with suppress(OSError), self._opened(self._lines(self._caller)) as file:
+            print(time.strftime("%Y-%m-%d %H:%M:%S"), text, file=file)
+
+    @staticmethod
+    def _opened(path: Path) -> TextIO:
+        return os.fdopen(records.open_own(str(path), os.O_WRONLY | os.O_APPEND), "a", errors="backslashreplace")
+
+
+def _points_of(s: Situation) -> list[Line]:
+    """Those of the grid as it is now."""
+    return [s.lines[name] for name in s.named.get(SOURCE, ())]
+
+
+def _number(task: Task) -> int:
+    return int(task.name.removeprefix("point"))
+
+
+def _word(line: Line) -> str:
+    if is_satisfied(line.state):
+        return "finished"
+    return "running" if isinstance(line.state, Running) else "to_run"
+
+
+def _params(point: Point) -> Mapping[str, Json]:
+    return {f"arg{place}": _recorded(value, place) for place, value in enumerate(point)}
+
+
+def _recorded(value: Any, place: int) -> Json:
+    try:
+        return plain(value)
+    except TypeError as error:
+        raise UsageError(
+            f"argument {place}: {value!r} can't be written down for other processes ({error}): give a number, a text "
+            "or a list, such as its name, and look it up in your function"
+        ) from None
+
+
+def _refuse_old_files(folder: Path) -> None:
+    if folder.is_dir():
+        for entry in os.scandir(folder):
+            if _MARKER.fullmatch(entry.name) and entry.stat().st_size:
+                raise UsageError(f"{entry.path} is not ours (the original MultiRunner's?): use another ini_dir")
