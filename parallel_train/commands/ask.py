@@ -77,8 +77,10 @@ class Desk:
     def say(self, *texts: str) -> None:
         print("\n".join(texts), file=self.out, flush=True)
 
-    def workers(self) -> list[str]:
-        return [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in self.disk.others()]
+    def workers(self) -> str:
+        """Who will act on what was asked for."""
+        living = [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in self.disk.others()]
+        return words.workers(living, are_calls=all(task.is_call for task in self.tasks))
 
     def update(self) -> None:
         for event in self.disk.changes(time.monotonic()):
@@ -179,7 +181,7 @@ def retry(project: Path, wanted: Sequence[str], out: TextIO, *, failed: bool) ->
         desk.ask("retry", {name: rounds.get(name, desk.situation.lines[name].round) for name in found.tasks})
     desk.say(*words.retried(desk.situation, found))
     if found.tasks:
-        desk.say(words.workers(desk.workers()))
+        desk.say(desk.workers())
     return 0
 
 
@@ -223,7 +225,7 @@ def resume(project: Path, wanted: Sequence[str], out: TextIO) -> int:
         desk.say(words.queue_resumed(s, [name for name in held if not isinstance(s.lines[name].state, Ended)]))
     is_any_open = any(not isinstance(line.state, Ended) for line in desk.lines(desk.names))
     if is_any_open and (held if wanted else s.is_paused):
-        desk.say(words.workers(desk.workers()))
+        desk.say(desk.workers())
     return 0
 
 

@@ -75,7 +75,7 @@ def attach(project: Path, wanted: str | None, *, check_interval: float, out: Tex
 
 def chosen(project: Path, wanted: str | None) -> Worker:
     """The living worker that is meant. Raises UsageError where that is none, or may be several."""
-    workers = living(project)
+    workers = [worker for worker in living(project) if not worker.makes_calls]
     if not workers:
         where = "parallel-train status says where every task stands"
         raise UsageError(f"no scheduler works here now{_last_lines(project)}; {where}")

@@ -29,7 +29,7 @@ from parallel_train.report.table import Sheet, StatusRow, shortened, status_shee
 from parallel_train.report.view import notice
 from parallel_train.report.watch import Picture, print_picture
 from parallel_train.report.words import remark
-from parallel_train.report.workers import NOBODY, tally, worked_on
+from parallel_train.report.workers import nobody, tally, worked_on
 
 _AROUND = 6  # lines of a screen that stand around the rows: the time, the column heads, what was left out, gaps
 _MATCHES: dict[str, frozenset[str]] = {
@@ -123,8 +123,8 @@ class Looking:
 
     def _workers(self) -> list[str]:
         found = workers.living(self.project)
-        is_open = any(not isinstance(line.state, Ended) for line in self.situation.lines.values())
-        return [worked_on(worker.seen(self.project)) for worker in found] or [NOBODY] * is_open
+        open_ = [line.task for line in self.situation.lines.values() if not isinstance(line.state, Ended)]
+        return [worked_on(worker.seen(self.project)) for worker in found] or ([nobody(open_)] if open_ else [])
 
     def _note(self, text: str) -> None:
         if text not in self.noted:

@@ -96,7 +96,7 @@ class Waiting:
                 return
             if not living and not self.has_noted and not all(map(_runs, open_)):
                 self.has_noted = True
-                print(words.nobody_works(len(open_)), file=sys.stderr, flush=True)
+                print(words.nobody_works([line.task for line in open_]), file=sys.stderr, flush=True)
             time.sleep(max(policy.POLL, policy.LOOK_SHARE * (time.monotonic() - began)))
 
     def _note(self, text: str) -> None:

@@ -42,7 +42,8 @@ def _worker(options: RunOptions, project: Path, out: TextIO, background: Backgro
     for note in prepared.notes:
         print(words.remark(note), file=sys.stderr)
     states = Counter(name_of(line.state) for line in prepared.situation.lines.values())
-    print(sentences.nothing_to_do(states), file=out)
+    calls = sum(_is_open_call(line) for line in prepared.situation.lines.values())
+    print(sentences.nothing_to_do(states, calls), file=out)
     return 0
 
 
@@ -91,7 +92,11 @@ def _with_needs(name: str, needs: Mapping[str, tuple[str, ...]]) -> set[str]:
 
 def _due(s: Situation) -> Iterator[str]:
     """What has not ended in its newest wording, and what was not run for want of that."""
-    return (name for name, line in s.lines.items() if _is_due(line, s.lines))
+    return (name for name, line in s.lines.items() if not line.task.is_call and _is_due(line, s.lines))
+
+
+def _is_open_call(line: Line) -> bool:
+    return line.task.is_call and not isinstance(line.state, Ended)
 
 
 def _is_due(line: Line, lines: Mapping[str, Line]) -> bool:

@@ -43,6 +43,11 @@ class Worker:
         return str(self.about.get("source", ""))
 
     @property
+    def makes_calls(self) -> bool:
+        """Whether it is a script that makes calls itself, and no scheduler."""
+        return bool(self.about.get("calls"))
+
+    @property
     def numbers(self) -> frozenset[int]:
         """The numbers of the tasks that it was asked for."""
         return frozenset(_numbers(str(self.about.get("tasks", ""))))
@@ -72,6 +77,7 @@ class Worker:
             words=tuple(map(str, self.about.get("words", ()))),
             seconds=self.age(time.time()),
             lines=str(lines.relative_to(project)) if lines.exists() else "",
+            program="python" if self.makes_calls else "parallel-train",
         )
 
 

@@ -15,7 +15,7 @@ from parallel_train.core.state import Ended, Line, Running
 from parallel_train.core.task import Task
 
 Standing = Literal["decides", "last", "runs", "not started", "earlier round", "followed"]
-Do = Literal["follow", "logs", "retry", "run", "again", "resume", "resume all", "worker", "priority", "cancel"]
+Do = Literal["follow", "logs", "retry", "run", "again", "resume", "resume all", "worker", "call", "priority", "cancel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def steps(s: Situation, links: tuple[Link, ...], outlook: Outlook, ahead: Sequen
         return tuple(step for step in found if step.do in {"follow", "logs", "cancel"})
     is_open = root.reason.decision in {"run", "wait"} and not isinstance(root.reason.why, explain.Paused)
     if is_open and not outlook.is_worked_on and not any(step.do == "run" for step in found):
-        found.append(Step("worker", mine))
+        found.append(Step("call" if s.lines[mine].task.is_call else "worker", mine))
     if is_open and not isinstance(s.lines[mine].state, Running):
         found[:0] = [
             *([Step("resume all", mine)] if s.is_paused else []),
@@ -147,8 +147,13 @@ def _for_cause(s: Situation, links: tuple[Link, ...], outlook: Outlook) -> Itera
         case explain.BackOff():
             yield Step("logs", root.task)
         case explain.DoneByUs() | explain.OutputExists():
-            yield Step("again" if outlook.sources.get(root.task) else "retry", root.task)
+            yield Step("again" if _has_file(s, root.task, outlook) else "retry", root.task)
         case explain.Superseded() | explain.Stale():
-            yield Step("run" if outlook.sources.get(mine) else "retry", mine)
+            yield Step("run" if _has_file(s, mine, outlook) else "retry", mine)
         case _ if root.task in s.to_open:
-            yield Step("run" if outlook.sources.get(mine) else "retry", mine)
+            yield Step("run" if _has_file(s, mine, outlook) else "retry", mine)
+
+
+def _has_file(s: Situation, task: str, outlook: Outlook) -> bool:
+    """Whether a run of its task file runs it."""
+    return bool(outlook.sources.get(task)) and not s.lines[task].task.is_call

@@ -166,7 +166,7 @@ _ABOUT: Mapping[str, Check] = {
     **dict.fromkeys(("submission", "request"), _is_whole),
     **dict.fromkeys(("slots", "cpu_slots"), _many(_is_device)),
     "lease": lambda value: _is_number(value) and value > 0,
-    "ignore_failures": lambda value: isinstance(value, bool),
+    **dict.fromkeys(("ignore_failures", "calls"), lambda value: isinstance(value, bool)),
     "words": _many(_is_text),
 }
 

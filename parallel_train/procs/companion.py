@@ -93,11 +93,13 @@ class Companion:
 
     def end(self, how: dict[str, Any]) -> None:
         """Link the end of the owner's call, unless it has one."""
+        from parallel_train.procs.beat import Beat  # noqa: PLC0415
         from parallel_train.procs.shim import stamp  # noqa: PLC0415
         from parallel_train.store import records  # noqa: PLC0415
 
         order, self.order = self.order, {}
-        end = {"task": order["task"], "attempt": order["attempt"], "output": "none", "started": order["started"]}
+        names = ("task", "attempt", "started")
+        end = {**{name: order[name] for name in names}, "output": "none", "seconds": Beat.now() - order["sent"]}
         path = os.path.join(self.queue, "ends", "{}.{}".format(order["task"], order["attempt"]))
         try:
             records.publish(path, [dict(end, ended=stamp(), **how)])

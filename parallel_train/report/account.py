@@ -75,7 +75,8 @@ def _what(story: Story) -> Rows:  # noqa: C901  one row per thing
     if task.done_when:
         wanted = "is there" if task.done_when.contains is None else f"holds {shlex.quote(task.done_when.contains)}"
         yield "done when", f"{' or '.join(task.done_when.files)} {wanted}: {'yes' if found.is_done else 'no'}"
-    yield "GPUs", str(task.gpus) if task.gpus else "none: it takes a CPU slot"
+    if not task.is_call:
+        yield "GPUs", str(task.gpus) if task.gpus else "none: it takes a CPU slot"
     yield from labelled("inputs", shortened(list(task.inputs)))
     yield from labelled("needs", _needs(story))
     yield "file", found.source or f"{task.source}, which names it no more"
@@ -152,7 +153,7 @@ def _attempt(line: Line, attempt: Attempt) -> Rows:
     how = words.end(end, line.task) if end else "has not ended"
     yield "", f"{how}; {_STANDING[standing(line, attempt)]}"
     if claim.log:
-        yield "", words.clean(f"{claim.log} (and .err)")
+        yield "", words.clean(f"{claim.log} (and .err)" if claim.err else claim.log)
 
 
 _STANDING: dict[Standing, str] = {

@@ -21,8 +21,10 @@ def few(lines: Iterable[str]) -> list[str]:
     return every[:MOST] + ([f"… and {len(every) - MOST} more"] if len(every) > MOST else [])
 
 
-def workers(living: Sequence[str], *, command: str = "parallel-train worker") -> str:
+def workers(living: Sequence[str], *, command: str = "parallel-train worker", are_calls: bool = False) -> str:
     """Who will act on it."""
+    if not living and are_calls:
+        return "No process makes these calls now: start their script again"
     if not living:
         return f"No scheduler works here now: {command} does what is open"
     return f"Taken up by {', '.join(living)}"
@@ -43,6 +45,8 @@ def _cancelled(line: Line, *, has_ended: bool) -> str:
         return f"{_name(line)}: {_had_ended(line)}; there is nothing to cancel"
     if isinstance(line.state, Running):
         attempt = f"attempt {line.state.attempt}{_where(line)}"
+        if line.task.is_call:
+            return f"{_name(line)}: {attempt} may go on, but its result will not count"
         return f"{_name(line)}: {attempt} is told to stop (INT, TERM, KILL, 10 s apart)"
     return f"{_name(line)}: will not run; it was {name_of(line.state)}"
 

@@ -70,7 +70,7 @@ def _who_acts(story: Story) -> Rows:
             "" if found.workers else "worker",
             "none of them works on this task" if found.workers else "none works here now",
         )
-    elif all(len(worker.slots) < max(1, line.task.gpus) for worker in takers):
+    elif not line.task.is_call and all(len(worker.slots) < max(1, line.task.gpus) for worker in takers):
         yield "", f"none of them has {words.plural(max(1, line.task.gpus), 'slot')} for it"
 
 
@@ -151,6 +151,8 @@ def _command(story: Story, step: Step) -> tuple[str, str]:  # noqa: C901, PLR091
             return f"parallel-train priority {task.number} {step.value}", "puts it first"
         case "worker":
             return "parallel-train worker", "runs whatever is open here"
+        case "call":
+            return "its script again", "makes whatever call is open here"
 
 
 # ---- parts ----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from parallel_train.core.machine import Disk
@@ -13,7 +13,12 @@ from parallel_train.report import words
 from parallel_train.report.memory import Said, live_claim
 from parallel_train.report.view import ORDER
 
-NOBODY = "No scheduler works here: parallel-train worker does what is open"
+
+def nobody(open_: Iterable[Task]) -> str:
+    """That nobody works on these, and who could."""
+    if all(task.is_call for task in open_):
+        return "No process makes these calls now: start their script again"
+    return "No scheduler works here: parallel-train worker does what is open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,11 @@ class Seen:
     words: tuple[str, ...] = ()  # what it was started with
     seconds: float | None = None
     lines: str = ""
+    program: str = "parallel-train"  # or what runs a script that makes calls itself
 
     @property
     def command(self) -> str:
-        return words.clean(shlex.join(["parallel-train", *self.words]))
+        return words.clean(shlex.join([self.program, *self.words]))
 
     def __str__(self) -> str:
         return f"{words.clean(self.name)} (process {self.pid} on {words.clean(self.host)})"
@@ -100,11 +106,13 @@ def died(found: Seen) -> str:
 # ---- worker ----
 
 
-def nothing_to_do(counts: Mapping[str, int]) -> str:
+def nothing_to_do(counts: Mapping[str, int], calls: int) -> str:
+    """`calls` of these are open, and no task that a worker could launch."""
     if not counts:
         return "Nothing to do: the queue holds no task (parallel-train add puts one in)"
     again = "; parallel-train retry --failed runs what failed again" if counts.get("failed") else ""
-    return f"Nothing to do here ({tally(counts)}){again}"
+    theirs = f"; {words.plural(calls, 'call')} {'is' if calls == 1 else 'are'} for their own script to make"
+    return f"Nothing to do here ({tally(counts)}){theirs if calls else again}"
 
 
 def too_wide(tasks: Sequence[Task], others: int, slots: str) -> str:
@@ -136,5 +144,6 @@ def for_one_host(disk: Disk, host: str, name: str) -> str:
 # ---- wait ----
 
 
-def nobody_works(number: int) -> str:
-    return f"note: {words.plural(number, 'task')} of these {'has' if number == 1 else 'have'} not ended. {NOBODY}"
+def nobody_works(open_: Collection[Task]) -> str:
+    one = len(open_) == 1
+    return f"note: {words.plural(len(open_), 'task')} of these {'has' if one else 'have'} not ended. {nobody(open_)}"

@@ -8,12 +8,22 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+_QUEUE = ".parallel-train"
+
 
 def project(directory: Path | None) -> Path:
     """The folder that -C names, from now on the current one. Raises UsageError."""
     from parallel_train.commands.project import project_folder
 
     return project_folder(directory)
+
+
+def within(directory: Path | None, words: list[str] | None) -> tuple[Path, list[str]]:
+    """The project, and what of `words` is left: a folder that comes first and holds a queue is meant as with -C."""
+    found, rest = project(directory), words or []
+    if rest and os.path.isdir(os.path.join(rest[0], _QUEUE)):  # noqa: PTH112, PTH118  Path raises for long words
+        return project(Path(rest[0])), rest[1:]
+    return found, rest
 
 
 def trusted(directory: Path | None, *, shared_group: bool) -> Path:

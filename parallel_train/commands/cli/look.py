@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from parallel_train.commands.cli.doors import out, project
+from parallel_train.commands.cli.doors import out, project, within
 from parallel_train.commands.options import (
     CheckInterval,
     DataRoot,
@@ -45,13 +45,15 @@ def status(
       parallel-train status --failed         what did not succeed, and why
       parallel-train status --running -w     what runs, again and again
       parallel-train status --json           for a script
+      parallel-train status ini/             in that folder, as with -C
     """
     from parallel_train.commands import status as command
 
+    place, words = within(directory, tasks)
     raise typer.Exit(
         command.status(
-            project(directory),
-            tasks or (),
+            place,
+            words,
             file=file,
             everything=everything,
             only=["failed"] * failed + ["running"] * running,
@@ -101,7 +103,8 @@ def wait(
     """
     from parallel_train.commands import wait as command
 
-    raise typer.Exit(command.wait(project(directory), tasks or (), as_json=as_json, out=out()))
+    place, words = within(directory, tasks)
+    raise typer.Exit(command.wait(place, words, as_json=as_json, out=out()))
 
 
 def logs(
@@ -133,10 +136,11 @@ def logs(
     """
     from parallel_train.commands import logs as command
 
+    place, words = within(directory, tasks)
     raise typer.Exit(
         command.logs(
-            project(directory),
-            tasks or (),
+            place,
+            words,
             failed=failed,
             follow=follow,
             err=err,
@@ -165,12 +169,13 @@ def results(
       parallel-train results tasks/mine.yaml        of one
       parallel-train results --csv > results.csv    for a spreadsheet
       parallel-train results --best                 the best only
+      parallel-train results ini/                   in that folder, as with -C
     """
     from parallel_train.commands import results as command
 
-    raise typer.Exit(
-        command.results(project(directory), file=file, best=best, as_csv=as_csv, as_json=as_json, out=out())
-    )
+    place, words = within(directory, [file] if file else None)
+    file = words[0] if words else None
+    raise typer.Exit(command.results(place, file=file, best=best, as_csv=as_csv, as_json=as_json, out=out()))
 
 
 def gpus(
@@ -217,4 +222,5 @@ def explain(
     from parallel_train.commands import explain as command
 
     options = RunOptions(data_root=data_root, python=python)
-    raise typer.Exit(command.explain(project(directory), tasks or (), options, as_json=as_json, out=out()))
+    place, words = within(directory, tasks)
+    raise typer.Exit(command.explain(place, words, options, as_json=as_json, out=out()))
