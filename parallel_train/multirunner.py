@@ -307,7 +307,6 @@ def _recorded(value: Any, place: int) -> Json:
 
 
 def _refuse_old_files(folder: Path) -> None:
-    if folder.is_dir():
-        for entry in os.scandir(folder):
-            if _MARKER.fullmatch(entry.name) and entry.stat().st_size:
-                raise UsageError(f"{entry.path} is not ours (the original MultiRunner's?): use another ini_dir")
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if _MARKER.fullmatch(file.name) and file.lstat().st_size:
+            raise UsageError(f"{file} is not ours (the original MultiRunner's?): use another ini_dir")

@@ -1,0 +1,18 @@
+"""A project of the test's own, as in tests/e2e."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.sweep import Project
+from tests.support.sweep import project as make
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    (tmp_path / "project").mkdir()
+    with make(tmp_path / "project") as made:
+        yield made

@@ -1,0 +1,369 @@
+"""Does the document's example run unchanged but for the import, on several processes and hosts, whatever kills them?"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from parallel_train import MultiRunner, find_best_gpu
+from parallel_train.errors import UsageError
+from tests.faces.script import EXAMPLE, POINTS, Script
+from tests.support.host import ENTER, Host, is_possible
+from tests.support.sweep import Project
+from tests.support.wait import wait_until
+
+FINISHED = {f"{number}_finished" for number in range(18)}
+EVERY_POINT_ONCE = dict.fromkeys(POINTS, 1)
+
+
+@pytest.fixture
+def script(project: Project) -> Script:
+    return Script(project)
+
+
+def runner(project: Project, **more) -> MultiRunner:
+    return MultiRunner(project.root / "ini", project.root / "results", if_log=False, **more)
+
+
+def is_complete(project: Project, points: int = 18) -> bool:
+    """Whether `status` calls every point succeeded, with a result file each and nothing else beside them."""
+    files = {f"{number}.json" for number in range(points)}
+    endings = Project(project.root / "ini").endings()
+    return (
+        set(endings.values()) == {"succeeded"} and {path.name for path in (project.root / "results").iterdir()} == files
+    )
+
+
+# ---- the example ----
+
+
+def test_the_example_as_six_processes_that_start_at_once(script, project):
+    script.write(EXAMPLE, wait="time.sleep(0.02)", options="")
+    processes = [script.start() for _ in range(6)]
+    assert [process.wait(60) for process in processes] == [0] * 6, project.said
+    assert script.calls("ended") == script.calls("began") == EVERY_POINT_ONCE
+    assert script.markers() == FINISHED
+    assert is_complete(project)
+    best, *others = runner(project).results()
+    assert (best.params, best.value, best.attempts) == ((256, 1, 0.1), 25.6, 1)
+    assert best.host == os.uname().nodename
+    assert best.time is not None
+    assert best.time >= 0.02
+    assert [r.value for r in others] == sorted((r.value for r in others), reverse=True)
+    wait_until(lambda: not project.living(), "no companion is left")
+
+
+def test_status_results_and_explain_show_its_points_and_a_worker_leaves_them_alone(script, project):
+    wait = "while not os.path.exists('go'): time.sleep(0.01)"
+    script.write(EXAMPLE, wait=wait, options="")
+    running = script.start()
+    wait_until(script.callers, "the first call is being made")
+    status = project.ask("status", "ini/")
+    assert "18 tasks: 1 running, 17 ready" in status.out
+    assert f"(process {running.pid} on " in status.out
+    assert "python new_run.py" in status.out
+    assert script.markers() == {"0_running", *(f"{number}_to_run" for number in range(1, 18))}
+    assert "runs now: attempt 1" in project.ask("explain", "1", "-C", "ini").out
+    worker = project.run("worker", "-C", "ini", gpus="cpu:1")
+    assert (worker.code, "18 calls are for their own script to make" in worker.out) == (0, True), worker.text
+    project.write("go", "")
+    assert running.wait(60) == 0
+    table = project.ask("results", "ini", "--csv").out.splitlines()
+    assert table[0].startswith("number,name,arg0,arg1,arg2,value,")
+    assert ",256,1,0.1,25.6," in table[1]
+    assert script.calls("ended") == EVERY_POINT_ONCE
+
+
+# ---- hosts, and processes that are killed ----
+
+FAKE = json.dumps({"gpus": [{"index": n, "uuid": f"GPU-{n}", "memory_total_mib": 8000} for n in range(3)]})
+# Each process records the card that it was given.
+ON_A_GPU = """
+from parallel_train import find_best_gpu
+gpu = find_best_gpu("fake:cards.json")
+open(f"card.{os.uname().nodename}.{os.getpid()}.{gpu}", "w").close()
+"""
+hosts = pytest.mark.skipif(not is_possible(), reason="no namespaces to make hosts of")
+
+
+def on_two_hosts(project: Project, script: Script, lease: float) -> list[Host]:
+    """Four processes for each of three cards of each of two hosts, all started at once."""
+    project.write("cards.json", FAKE)
+    found = [Host(project, name) for name in ("alpha", "beta")]
+    for host in found:
+        # One set of namespaces for the twelve of a host: they see each other.
+        crowd = 'for n in $(seq 12); do "$@" & done; wait'
+        host.begin([*ENTER, *host.set_up(), "sh", "-c", crowd, "sh", *script.argv])
+    return found
+
+
+@hosts
+def test_two_hosts_with_three_cards_and_four_processes_on_each(script, project):
+    script.write(EXAMPLE.format(wait="time.sleep(0.1)", options="").replace("a=Multi", ON_A_GPU + "a=Multi"))
+    on_two_hosts(project, script, 300)
+    assert [crowd.wait(120) for crowd in project.started] == [0, 0], project.said
+    assert script.calls("ended") == EVERY_POINT_ONCE
+    assert script.markers() == FINISHED
+    assert is_complete(project)
+    assert {result.host for result in runner(project).results()} <= {"alpha", "beta"}
+    cards = [path.name.split(".") for path in project.root.glob("card.*")]
+    counts = {(host, gpu): sum(c[1:4:2] == [host, gpu] for c in cards) for host in ("alpha", "beta") for gpu in "012"}
+    assert set(counts.values()) == {4}, counts
+
+
+def test_a_quarter_of_the_processes_is_killed_and_nothing_is_lost_or_counted_twice(script, project):
+    script.write(EXAMPLE, wait="time.sleep(0.05)", options="")
+    chance = random.Random(7)
+    processes = [script.start() for _ in range(8)]
+    for victim in chance.sample(processes, 2):
+        wait_until(lambda victim=victim: victim.pid in script.callers(), "it makes a call", 40)
+        victim.kill()
+    codes = [process.wait(60) for process in processes]
+    assert sorted(codes) == [-9, -9, 0, 0, 0, 0, 0, 0], project.said
+    assert is_complete(project)
+    assert script.markers() == FINISHED
+    ended, began = script.calls("ended"), script.calls("began")
+    assert set(ended) == POINTS
+    assert sum(began.values()) <= 20  # only what a killed one was making is made again
+    wait_until(lambda: not project.living(), "no companion is left")
+
+
+def test_who_is_killed_between_its_result_and_its_end_has_made_its_call(project):
+    """The result stands, so the call is not made again: its claim only lacks an end, which the next caller says."""
+    script = Script(project).write(DIES)
+    assert script.run()[0] == -signal.SIGKILL
+    assert script.calls("ended") == {"1": 1}
+    project.write("again", "")
+    assert script.run()[0] == 0
+    assert script.calls("ended") == {"1": 1, "2": 1}
+    assert [result.value for result in runner(project).results()] == [2, 1]
+
+
+DIES = (
+    EXAMPLE.split("def train")[0]
+    + """
+from parallel_train import MultiRunner
+from parallel_train.procs import shim
+
+def f(x):
+    record("ended", x)
+    return x
+
+if not os.path.exists("again"):
+    shim.say_end = lambda *_: os.kill(os.getpid(), 9)
+a=MultiRunner()
+a.generate_ini([[1, 2]])
+a.run(f)
+"""
+)
+
+
+# ---- errors ----
+
+FAILS = (
+    EXAMPLE.split("def train")[0]
+    + """
+from parallel_train import MultiRunner
+
+def f(x):
+    record("began", x)
+    if x == 1:
+        raise ValueError(f"no {x}")
+    return x
+
+a=MultiRunner(OPTIONS)
+a.generate_ini([[0, 1, 2]])
+a.run(f, error_wait_time=0)
+"""
+)
+
+
+def test_a_poison_point_is_given_up_after_three_errors_and_the_others_are_made(project):
+    script = Script(project).write(FAILS.replace("OPTIONS", ""))
+    code, said = script.run()
+    assert code == 0, said
+    assert script.calls("began") == {"0": 1, "1": 3, "2": 1}
+    assert script.markers() == {"0_finished", "1_to_run", "2_finished"}
+    assert said.count("ValueError: no 1") == 3
+    assert "in f" in said  # its traceback
+    status = Project(project.root / "ini").status()["point1"]
+    assert (status["ending"], status["attempts"], status["exit_code"]) == ("failed", 3, 1)
+    assert "ValueError: no 1" in project.ask("logs", "ini", "2").out
+    assert "ValueError: no 1" in project.ask("explain", "ini", "2").out
+
+
+def test_a_process_leaves_after_so_many_errors_and_its_points_stay(project):
+    script = Script(project).write(FAILS.replace("OPTIONS", "max_error_times=1"))
+    code, said = script.run()
+    assert code == 1
+    assert "1 errors in this process" in said
+    assert script.calls("began") == {"0": 1, "1": 1}
+    assert script.markers() == {"0_finished", "1_to_run", "2_to_run"}
+    assert script.run()[0] == 1
+    assert script.calls("began") == {"0": 1, "1": 2, "2": 1} or script.calls("began")["1"] == 2
+
+
+def test_ctrl_c_gives_the_point_back_at_no_cost(script, project):
+    script.write(EXAMPLE, wait="while not os.path.exists('go'): time.sleep(0.01)", options="")
+    first = script.start()
+    wait_until(script.callers, "a call is being made")
+    first.send_signal(signal.SIGINT)
+    assert first.wait(30) != 0
+    assert "0_to_run" in script.markers() or "0_running" in script.markers()
+    project.write("go", "")
+    assert script.run()[0] == 0
+    assert script.calls("ended") == EVERY_POINT_ONCE
+    assert Project(project.root / "ini").status()["point0"]["ending"] == "succeeded"
+    assert "worker" in project.ask("explain", "ini", "1").out
+
+
+# ---- cancel ----
+
+
+def test_the_result_of_a_cancelled_call_does_not_count_and_a_retry_makes_it_again(script, project):
+    script.write(EXAMPLE, wait="while not os.path.exists('go'): time.sleep(0.01)", options="")
+    running = script.start()
+    wait_until(script.callers, "a call is being made")
+    cancelled = project.ask("cancel", "-C", "ini", "1")
+    assert cancelled.code == 0, cancelled.text
+    assert "its result will not count" in cancelled.out
+    assert script.callers() == [running.pid]  # it goes on
+    project.write("go", "")
+    assert running.wait(60) == 0
+    assert script.calls("ended") == EVERY_POINT_ONCE
+    assert script.markers() == {"0_to_run"} | FINISHED - {"0_finished"}
+    assert not (project.root / "results/0.json").exists()
+    assert "start their script again" in project.ask("retry", "-C", "ini", "1").out
+    assert script.run()[0] == 0
+    assert script.calls("ended") == {**EVERY_POINT_ONCE, "16 1 0.001": 2}
+    assert script.markers() == FINISHED
+
+
+# ---- a straggler's copy ----
+
+SLOW = (
+    EXAMPLE.split("def train")[0]
+    + """
+import sys
+from parallel_train import MultiRunner
+
+def f(x):
+    record("began", x)
+    while x == 0 and sys.argv[1:] == ["slow"] and not os.path.exists("go"):
+        time.sleep(0.01)
+    record("ended", x)
+    return f"{x} of {os.getpid()}"
+
+a=MultiRunner(OPTIONS)
+a.generate_ini([[0, 1, 2]])
+a.run(f)
+"""
+)
+
+
+class SlowScript(Script):
+    argv = [sys.executable, "new_run.py", "slow"]  # noqa: RUF012  the same for all
+
+
+@pytest.mark.parametrize("speculates", [True, False])
+def test_an_idle_process_copies_what_another_is_slow_to_end_and_the_first_result_stands(project, speculates):
+    options = "" if speculates else "speculate=False"
+    slow = SlowScript(project).write(SLOW.replace("OPTIONS", options))
+    straggler = slow.start()
+    wait_until(slow.callers, "the slow call is being made")
+    fast = [Script(project).start() for _ in range(2)]
+    if not speculates:
+        wait_until(lambda: slow.calls("ended") == {"1": 1, "2": 1}, "the others are done")
+        project.write("go", "")
+    assert [process.wait(60) for process in fast] == [0, 0], project.said
+    values = {result.params: result.value for result in runner(project).results()}
+    assert values[0,].endswith(f" of {straggler.pid}") != speculates
+    project.write("go", "")
+    assert straggler.wait(60) == 0, project.said
+    assert {result.params: result.value for result in runner(project).results()} == values
+    assert slow.calls("began") == {"0": 1 + speculates, "1": 1, "2": 1}
+    assert {task["attempts"] for task in Project(project.root / "ini").status().values()} == {1}
+
+
+# ---- grids ----
+
+
+def test_another_grid_in_the_same_folder_is_refused_and_may_take_its_place(project):
+    one = runner(project)
+    one.generate_ini([[1, 2], ["a"]])
+    one.run(lambda x, _: x)
+    with pytest.raises(UsageError, match=r"holds another grid .2 points, this one has 3.*reserve_old_ini=False"):
+        runner(project).generate_ini([[1, 2, 3], ["a"]])
+    other = runner(project)
+    other.generate_ini([[1, 7, 3], ["a"]], reserve_old_ini=False)
+    made = []
+    other.run(lambda x, _: made.append(x))
+    assert made == [7, 3]
+    assert {result.params: result.value for result in other.results()} == {(1, "a"): 1, (7, "a"): None, (3, "a"): None}
+
+
+def test_values_of_all_kinds(project, capsys):
+    np = pytest.importorskip("numpy")
+    one = runner(project)
+    one.generate_ini([[np.float64(0.5), (1, 2), {"a": [None, True]}, "é\n"]], show_ini=True)
+    assert capsys.readouterr().out.splitlines()[1] == "(1, 2)"
+    given = []
+    one.run(lambda value: given.append(value) or [np.int64(1), {2}, {"x": float("nan")}, 3][len(given) - 1])
+    assert given == [0.5, (1, 2), {"a": [None, True]}, "é\n"]  # as they were given, tuples too
+    results = {str(result.params[0]): result for result in one.results()}
+    assert one.results()[0].value == 3
+    assert results["0.5"].value == 1
+    assert results["(1, 2)"].value is None
+    assert results["(1, 2)"].pickle == project.root / "results/1.pkl"
+    assert results["(1, 2)"].pickle.read_bytes().startswith(b"\x80")
+    with pytest.raises(UsageError, match=r"argument 0: .* can't be written down for other processes"):
+        runner(project).generate_ini([[object()]])
+    with pytest.raises(UsageError, match="no point"):
+        runner(project).generate_ini([[1], []])
+
+
+def test_a_folder_of_the_original_is_left_as_it_is(project):
+    project.write("ini/0_to_run", "a pickle")
+    with pytest.raises(UsageError, match="the original"):
+        runner(project).generate_ini([[1]])
+    assert [path.name for path in (project.root / "ini").iterdir()] == ["0_to_run"]
+
+
+# ---- find_best_gpu ----
+
+
+@pytest.fixture
+def cards(project: Project) -> str:
+    cards = [{"index": n, "uuid": f"GPU-{os.getpid()}-{n}", "memory_total_mib": 1000 * (n + 1)} for n in range(3)]
+    return f"fake:{project.write('cards.json', json.dumps({'gpus': cards}))}"
+
+
+def test_the_least_reserved_then_the_emptiest_gpu_and_the_dead_do_not_count(project, cards, monkeypatch):
+    code = f"from parallel_train import find_best_gpu; print(find_best_gpu({cards!r}), flush=True); input()"
+    others = []
+    for _ in range(4):
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([sys.executable, "-c", code], env=project.environment, **streams)
+        project.started.append(process)
+        others.append((process, int(process.stdout.readline())))
+    assert [gpu for _, gpu in others] == [2, 1, 0, 2]
+    monkeypatch.setenv("PARALLEL_TRAIN_GPUS", cards)
+    assert find_best_gpu() == 1
+    assert find_best_gpu() == 1  # its own reservation does not count against it
+    for process, _ in others:
+        process.kill()
+        process.wait()
+    assert find_best_gpu() == 2
+
+
+def test_without_a_gpu_it_says_so(project, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("PARALLEL_TRAIN_GPUS", raising=False)
+    with pytest.raises(UsageError, match="there is no GPU here"):
+        find_best_gpu()
