@@ -19,23 +19,10 @@ from pathlib import Path
 from parallel_train.commands.beginning import new_worker
 from parallel_train.commands.calling import about, as_call, begin
 from parallel_train.commands.company import refuse_other_hosts
-from parallel_train.core import policy, wire
+from parallel_train.core import events, policy, wire
 from parallel_train.core.apply import apply
 from parallel_train.core.copies import is_worth_it
 from parallel_train.core.decide import decide
-from parallel_train.core.events import (
-    Claimed,
-    Decision,
-    Ended,
-    Event,
-    Launch,
-    Look,
-    Looked,
-    OpenRound,
-    Reclaim,
-    Vanished,
-    Watch,
-)
 from parallel_train.core.facts import Claim, Lost
 from parallel_train.core.task import Json, Task
 from parallel_train.errors import UsageError
@@ -63,6 +50,7 @@ class Caller:
         self.disk, self.situation = begin(self.project, self.worker, lease, repeat=repeat, amiss=self.complain)
         self._company = calls.Company(folder, self.worker, lease)
         self._pid = os.getpid()
+        self._held: Held | None = None
         self._first_seen: dict[tuple[str, int], float] = {}  # attempts of others, by this process's own clock
         self.gpus: tuple[str, ...] = ()  # what people are shown of where its calls run
         self._has_joined = False
@@ -120,7 +108,7 @@ class Caller:
             if news:
                 self._apply(news)
                 continue
-            launch = next((decision for decision in decisions if isinstance(decision, Launch)), None)
+            launch = next((decision for decision in decisions if isinstance(decision, events.Launch)), None)
             if launch is not None:
                 held = self._claim(launch)
                 if held is not None:
@@ -130,32 +118,32 @@ class Caller:
             else:
                 return None
 
-    def _do(self, decision: Decision) -> Sequence[Event]:
+    def _do(self, decision: events.Decision) -> Sequence[events.Event]:
         """All but a launch."""
         match decision:
-            case Watch(claim):
+            case events.Watch(claim):
                 return self._look_at(claim)
-            case Reclaim(claim, why):
+            case events.Reclaim(claim, why):
                 if not self.situation.lines[claim.task].task.is_call:
                     proof.sweep(claim)
                 return [self.disk.end_as_lost(claim, Lost(why))]
-            case OpenRound(wanted):
+            case events.OpenRound(wanted):
                 return [self.disk.open_round(wanted)]
-            case Look():
+            case events.Look():
                 now = time.monotonic()
-                return [Looked(now), *self.disk.changes(now)]
+                return [events.Looked(now), *self.disk.changes(now)]
             case _:
                 return []
 
-    def _look_at(self, claim: Claim) -> Sequence[Event]:
+    def _look_at(self, claim: Claim) -> Sequence[events.Event]:
         """What can be seen of the owner of an attempt: asked again and again, since nothing else tells of its death."""
         key = (claim.task, claim.attempt)
         self._first_seen.setdefault(key, time.monotonic())
         if key in self.situation.vanished or proof.is_alive(claim.owner) is not False:
             return []
-        return [Vanished(*key, "killed" if claim.owner.boot == process.boot_id() else "rebooted")]
+        return [events.Vanished(*key, "killed" if claim.owner.boot == process.boot_id() else "rebooted")]
 
-    def _claim(self, launch: Launch) -> Held | None:
+    def _claim(self, launch: events.Launch) -> Held | None:
         """Link, look, act; None where somebody was faster, or it is not to be made."""
         order = calls.order_of(launch, self.disk.folder, self.worker, self.disk.lease)
         order["gpus"] = list(self.gpus)
@@ -164,7 +152,7 @@ class Caller:
         except RefusedError:
             self.refresh()
             return None
-        self._apply([Claimed(wire.claim_of(claim))])
+        self._apply([events.Claimed(wire.claim_of(claim))])
         held = Held(self, launch.task, launch.attempt, launch.round, order)
         if doubt := calls.doubt(order):
             held.end({"outcome": {"not_started": doubt}})
@@ -180,6 +168,7 @@ class Caller:
             held.end({"outcome": {"not_started": f"could not be started: {error}"}})
             raise
         held.begin()
+        self._held = held
         return held
 
     def copy(self) -> Held | None:
@@ -205,9 +194,11 @@ class Caller:
     # ---- coming and going ----
 
     def close(self) -> None:
-        """Leave. Also done when the process ends; what kills it leaves nothing that others can't mend."""
+        """Leave; a call that has not ended is given back. Also done when the process ends by itself."""
         if not self._has_joined or os.getpid() != self._pid:
             return
+        if self._held is not None:
+            self._held.give_back()
         self._has_joined = False
         atexit.unregister(self.close)
         self._company.close()
@@ -229,7 +220,7 @@ class Caller:
         if os.getpid() != self._pid:
             raise UsageError("this process was forked from the one that claims here: make it one of its own")
 
-    def _apply(self, events: Iterable[Event]) -> None:
+    def _apply(self, events: Iterable[events.Event]) -> None:
         for event in events:
             apply(self.situation, event)
 
@@ -242,8 +233,10 @@ class Caller:
     def ended(self, held: Held, end: Mapping[str, object] | None) -> None:
         """A call of ours is over."""
         self._company.let_go(held.order)
+        if held is self._held:
+            self._held = None
         if end is not None:
-            self._apply([Ended(wire.end_of(end), time.monotonic())])
+            self._apply([events.Ended(wire.end_of(end), time.monotonic())])
 
 
 @dataclass(slots=True)

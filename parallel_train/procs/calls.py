@@ -25,6 +25,7 @@ from parallel_train.procs.beat import Beat
 from parallel_train.store import records
 
 Order = dict[str, Any]
+_PATIENCE = 5.0  # seconds
 MADE_BY = "made_by"  # the key of a result that says for which call it stands
 
 
@@ -206,11 +207,18 @@ class Company:
             self._say({"let_go": [order["task"], order["attempt"]]})
 
     def close(self) -> None:
-        """It ends by itself; one that does not is killed."""
+        """It ends by itself; one that does not, as on a disk that hangs, is killed."""
         if self._process is None:
             return
         with suppress(OSError):
-            self._process.communicate(timeout=5)
+            self._say({"leave": True})
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self._process.wait(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._process = None
 
     def _say(self, message: Mapping[str, Any]) -> None:

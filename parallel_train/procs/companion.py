@@ -2,7 +2,7 @@
 
 A process of its own, since the call may keep Python's lock for as long as it likes, and no fork, since the caller may
 hold a GPU. It is run by path under `python -I -S`; standard library only, Python 3.8 and newer. It hears from its
-owner on its standard input, a JSON line each: {"hold": order} and {"let_go": [task, attempt]}.
+owner on its standard input, a JSON line each: {"hold": order}, {"let_go": [task, attempt]} and {"leave": true}.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Companion:
         self.beats = 0
         self.due = 0.0
         self.heard = b""
+        self.is_left = False
 
     def serve(self) -> None:
-        """Until the owner is dead, or has closed the pipe and makes no call."""
+        """Until the owner is dead or says that it leaves."""
         poll = select.poll()
         poll.register(0, select.POLLIN)
         os.set_blocking(0, False)
@@ -44,14 +45,14 @@ class Companion:
             ready = {descriptor for descriptor, _ in poll.poll(min(LOOK, self.interval) * 1000)}
             is_dead = self.owner in ready
             if 0 in ready and not self.hear():
-                if not self.order:
-                    break
-                poll.unregister(0)  # a child that it forked may hold the pipe, or it closed it: its death will tell
+                poll.unregister(0)  # closed, as by an exec: its death will tell
+            if self.is_left:
+                break
             with contextlib.suppress(OSError):  # the disk does not answer: tried again
                 self.look()
         with contextlib.suppress(BlockingIOError):  # a child of the owner holds the pipe open
-            while self.order and self.hear():
-                pass  # what it said last
+            while self.hear():
+                pass  # what it said last, or at all: it may have died before this process had begun
         self.leave(is_dead=is_dead)
 
     def hear(self) -> bool:
@@ -65,6 +66,8 @@ class Companion:
             if "hold" in said:
                 self.order = said["hold"]
                 self.beat = Beat(self.order, self.order["sent"])
+            elif "leave" in said:
+                self.is_left = True
             elif said["let_go"] == [self.order.get("task"), self.order.get("attempt")]:
                 self.order, self.beat = {}, None
         return bool(data)

@@ -1,0 +1,256 @@
+"""Does a process that makes calls itself claim each once, say how it ended, and leave what others can go on from?"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from parallel_train.caller import Caller, Held
+from parallel_train.commands import ask
+from parallel_train.core.situation import name_of
+from parallel_train.core.state import Ended
+from parallel_train.core.task import Metric, Task
+from parallel_train.errors import UsageError
+from tests.support.sweep import Project
+from tests.support.wait import wait_until
+
+
+def call(name: str, **more) -> Task:
+    output = f"results/{name}.json"
+    return Task(
+        name, ("f", name), params={"name": name}, output=output, metrics=(Metric("value", file=output),), **more
+    )
+
+
+@pytest.fixture
+def caller(project: Project) -> Iterator[Caller]:
+    with closing(Caller(project.root)) as one:
+        one.submit("grid", [call("a"), call("b")])
+        yield one
+
+
+@pytest.fixture
+def other(project: Project, caller: Caller) -> Iterator[Caller]:
+    del caller
+    with closing(Caller(project.root)) as one:
+        yield one
+
+
+def states(project: Project) -> dict[str, str | None]:
+    return project.endings()
+
+
+def taken(caller: Caller) -> Held:
+    held = caller.next()
+    assert held is not None
+    return held
+
+
+# ---- what is to be called ----
+
+
+def test_the_same_calls_again_are_the_same_and_others_take_their_place(caller, project):
+    before = project.tree()
+    caller.submit("grid", [call("a"), call("b")])
+    assert {name: what for name, what in project.tree().items() if "/tasks" in name} == {
+        name: what for name, what in before.items() if "/tasks" in name
+    }
+    caller.submit("grid", [call("b"), call("c")])
+    assert list(project.status()) == ["b", "c"]
+    assert [task["name"] for task in project.status(everything=True).values()] == ["a", "b", "c"]
+
+
+def test_what_agents_add_at_the_same_time_stands_together(caller, other, project):
+    caller.submit("grid", [call("c")], keep=True)
+    other.submit("grid", [call("d")], keep=True)
+    assert list(project.status()) == ["a", "b", "c", "d"]
+
+
+def test_a_call_needs_a_place_for_its_result(caller):
+    with pytest.raises(UsageError, match="has no output"):
+        caller.submit("grid", [Task("a", ("f",))])
+
+
+# ---- claims ----
+
+
+def test_each_call_is_given_once_and_ends_with_its_result(caller, other, project):
+    one, two = taken(caller), taken(other)
+    assert {one.task.name, two.task.name} == {"a", "b"}
+    assert caller.next() is None
+    assert not caller.is_over
+    assert one.succeed({"value": 1.5})
+    assert two.succeed({"value": float("nan")})
+    assert caller.next() is other.next() is None
+    assert caller.is_over
+    assert other.is_over
+    assert states(project) == {"a": "succeeded", "b": "succeeded"}
+    result = json.loads((project.root / "results/a.json").read_text())
+    assert result["value"] == 1.5
+    assert result["made_by"]["attempt"] == 1
+    assert (project.root / "results/a.json").stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now
+
+
+def test_what_is_given_back_costs_nothing_and_what_fails_comes_again_after_a_while(caller, other, project):
+    held = taken(caller)
+    held.give_back()
+    again = taken(other)
+    assert (again.task.name, again.attempt) == (held.task.name, 2)
+    assert again.fail("ValueError: no")
+    assert other.situation.lines[again.task.id].state == Ended("failed", 2)  # these have no retries
+    assert project.status()[again.task.name]["attempts"] == 2
+    assert "ValueError: no" in project.ask("explain", "1").out
+
+
+def test_a_pause_holds_all_and_a_cancelled_call_is_not_made(caller, project):
+    ask.pause(project.root, [], sys.stdout)
+    assert caller.next() is None
+    assert not caller.is_over
+    ask.resume(project.root, [], sys.stdout)
+    ask.cancel(project.root, ["a"], sys.stdout)
+    assert taken(caller).task.name == "b"
+
+
+def test_a_cancelled_call_that_is_being_made_is_over_though_it_goes_on(caller, project):
+    held = taken(caller)
+    assert not held.is_cancelled()
+    assert ask.cancel(project.root, [held.task.name], sys.stdout) == 0  # its companion has ended it
+    assert held.is_cancelled()
+    assert held.is_taken()
+    assert not held.succeed({"value": 1})
+    assert not (project.root / "results/a.json").exists()
+    assert states(project)["a"] == "cancelled"
+
+
+def test_what_stands_in_the_results_place_is_put_aside_or_adopted(caller, other, project):
+    project.write("results/a.json", "somebody's")
+    held = taken(caller)
+    assert held.succeed({"value": 1})
+    assert "somebody's" in project.aside()
+    ask.retry(project.root, ["a"], sys.stdout, failed=False)
+    again = taken(other)
+    assert (again.task.name, again.round) == ("a", 2)
+    assert any('"value": 1' in text for text in project.aside())
+    assert again.succeed({"value": 2})
+    assert json.loads((project.root / "results/a.json").read_text())["value"] == 2
+
+
+def test_a_queue_that_was_deleted_under_a_call_does_not_take_its_result(caller, project, capsys):
+    held = taken(caller)
+    for kind in ("claims", "ends"):
+        shutil.rmtree(project.root / ".parallel-train" / kind)
+        (project.root / ".parallel-train" / kind).mkdir(mode=0o700)
+    assert not held.succeed({"value": 1})
+    assert "the queue was deleted under this attempt" in capsys.readouterr().err
+
+
+def test_it_is_seen_while_it_works_and_gone_when_it_leaves(caller, project):
+    assert project.queue("workers") == []
+    held = taken(caller)
+    [record] = project.queue("workers")
+    assert record.name == caller.worker
+    assert "No process makes these calls" not in project.ask("status").out
+    beat = project.root / ".parallel-train" / "beats" / f"{held.task.id}.{held.attempt}"
+    assert not beat.exists()  # a call shorter than a beat writes none
+    held.give_back()
+    caller.close()
+    assert project.queue("workers") == project.queue("beats") == []
+    assert "No process makes these calls now: start their script again" in project.ask("status").out
+
+
+def test_its_companion_beats_as_often_as_its_lease_asks_for(project):
+    with closing(Caller(project.root, lease=0.6)) as caller:
+        caller.submit("grid", [call("a")])
+        held = taken(caller)
+        beat = project.root / ".parallel-train" / "beats" / f"{held.task.id}.1"
+        wait_until(lambda: beat.exists() and int(beat.read_text()) > 2, "it has beaten")
+        held.succeed({"value": 1})
+        wait_until(lambda: not beat.exists(), "of no use any more")
+
+
+def test_a_fork_can_not_claim_for_its_parent(caller):
+    taken(caller)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            caller.close()  # leaves the parent alone
+            caller.next()
+        except UsageError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert len(list((caller.disk.folder / "workers").iterdir())) == 1
+
+
+# ---- death ----
+
+DIES = """
+import os, sys, time
+from parallel_train.caller import Caller
+caller = Caller(".")
+held = caller.next()
+print(held.task.name, flush=True)
+if sys.argv[1:] == ["fork"] and os.fork() == 0:
+    time.sleep(60)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["alone", "fork", "without its companion"])
+def test_the_call_of_a_dead_process_is_free_at_once(caller, project, how):
+    argv = [sys.executable, "-c", DIES, how]
+    process = subprocess.Popen(argv, cwd=project.root, env=project.environment, stdout=subprocess.PIPE, text=True)
+    project.started.append(process)
+    with process.stdout:
+        name = process.stdout.readline().strip()
+    if how == "without its companion":
+        for pid in set(project.living()) - {process.pid}:
+            os.kill(pid, signal.SIGKILL)
+        assert caller.next().task.name != name
+    process.kill()
+    process.wait()
+    if how != "without its companion":  # nobody else has to look
+        ends = project.root / ".parallel-train" / "ends"
+        wait_until(lambda: list(ends.iterdir()), "its companion says that it is lost")
+        wait_until(lambda: project.queue("workers") == [], "and that it is gone")
+    line = next(line for line in caller.situation.lines.values() if line.task.name == name)
+    held = wait_until(caller.next, "it is free")
+    while held.task.name != name:
+        held = taken(caller)
+    assert (held.attempt, name_of(caller.situation.lines[line.task.id].state)) == (2, "running")
+
+
+# ---- schedulers ----
+
+
+def test_a_run_in_the_same_queue_ends_without_the_calls(caller, project):
+    project.tasks(project.recording("t"))
+    done = project.run()
+    assert done.code == 0, done.text
+    assert project.order() == ["t"]
+    assert project.endings() == {"a": None, "b": None, "t": "succeeded"}
+    assert {taken(caller).task.name for _ in "ab"} == {"a", "b"}
+    assert caller.next() is None
+
+
+def test_wait_waits_for_calls_too(caller, project):
+    waiting = project.start("wait", gpus=None)
+    for _ in "ab":
+        taken(caller).succeed({"value": 1})
+    assert waiting.wait(30) == 0, project.said
+    assert "2 tasks: 2 succeeded" in project.said
