@@ -53,8 +53,8 @@ class MultiRunner:
     `ini_dir` is the project (see `parallel-train status ini/`), `result_dir` where the results go: N.json, or N.json
     and N.pkl where JSON can't hold them. After `max_error_times` errors a process leaves with exit code 1; a point is
     given up after 3. With `if_log` it says what happens. With `speculate` an idle process also makes calls that
-    another is slow to end, and the first result counts. `mode` says whether the greatest or the least value is best.
-    Raises ParallelTrainError.
+    another is slow to end, and the first result counts. `mode` says whether the greatest or the least value is best,
+    `lease` how many seconds of silence it takes until other hosts take over. Raises ParallelTrainError.
     """
 
     def __init__(
@@ -66,10 +66,12 @@ class MultiRunner:
         *,
         speculate: bool = True,
         mode: Literal["max", "min"] = "max",
+        lease: float = 300.0,
     ) -> None:
         self.ini_dir = Path(os.path.abspath(ini_dir))  # noqa: PTH100  a script may change its folder later
         self.result_dir = Path(os.path.abspath(result_dir))  # noqa: PTH100
         self.max_error_times, self.if_log, self.speculate, self.mode = max_error_times, if_log, speculate, mode
+        self.lease = lease
         self._points: list[Point] = []
         self._caller: Caller | None = None
         self._pid = 0
@@ -238,7 +240,7 @@ class MultiRunner:
     def _begin(self) -> Caller:
         if self._caller is None or self._pid != os.getpid():
             self._pid = os.getpid()
-            self._caller = Caller(self.ini_dir, repeat=True)
+            self._caller = Caller(self.ini_dir, lease=self.lease, repeat=True)
             self._caller.log = os.path.relpath(self._lines(self._caller), self.ini_dir)
             strange = {line.task.source for line in self._caller.situation.lines.values()} - {SOURCE}
             if strange:
