@@ -1,9 +1,9 @@
 """Processes that make the calls of a grid themselves, killed at any moment, with or without their companions.
 
-A piece starts twelve processes (six on the small scale) at once in an empty folder, and kills some once calls are being made. The rest go on;
-where nobody is left the script is started once more. Then every point has one result, and whoever was not killed has
-made no call that somebody else had ended. Where hosts can be made, every other piece is two hosts of six processes, and
-one of them may lose its power: what it held is free after a lease.
+A piece starts twelve processes (six on the small scale) at once in an empty folder, and kills some once calls are being
+made. The rest go on; where nobody is left the script is started once more. Then every point has one result, and whoever
+was not killed has made no call that somebody else had ended. Where hosts can be made, every other piece is two hosts
+with half of the processes each, and one of them may lose its power: what it held is free after a lease.
 """
 
 from __future__ import annotations
