@@ -18,7 +18,7 @@ def example(title: str) -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", SECTIONS[title], re.MULTILINE | re.DOTALL))
 
 
-@pytest.mark.parametrize("title", ["Search spaces"])
+@pytest.mark.parametrize("title", ["Search spaces", "MultiRunner"])
 def test_an_example_runs(tmp_path: Path, title: str):
     (tmp_path / "example.py").write_text(example(title))
     done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

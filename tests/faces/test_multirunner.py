@@ -61,6 +61,13 @@ def test_the_example_as_six_processes_that_start_at_once(script, project):
     wait_until(lambda: not project.living(), "no companion is left")
 
 
+def test_the_readme_shows_it_as_it_runs(project):
+    readme = (Path(__file__).parents[2] / "README.md").read_text().split("## Coming from MultiRunner")[1]
+    code, said = Script(project).write(readme.split("```py\n")[1].split("```")[0]).run()
+    assert code == 0, said
+    assert said.splitlines()[-18].startswith("(256, 1, 0.1) 25.6 ")
+
+
 def test_status_results_and_explain_show_its_points_and_a_worker_leaves_them_alone(script, project):
     wait = "while not os.path.exists('go'): time.sleep(0.01)"
     script.write(EXAMPLE, wait=wait, options="")
