@@ -144,7 +144,7 @@ class MultiRunner:
                 if errors >= self.max_error_times:
                     caller.close()
                     self._mark(caller)
-                    sys.exit(f"parallel-train: {errors} errors in this process (max_error_times): it leaves")
+                    sys.exit(f"parallel-train: this process leaves, after {errors} of max_error_times={errors} errors")
                 time.sleep(error_wait_time)
             self._mark(caller)
         self._mark(caller)
@@ -180,6 +180,7 @@ class MultiRunner:
             return False
         except BaseException:  # Ctrl-C: the point is free for others
             held.give_back()
+            self._mark(held.caller)
             raise
         if held.succeed(result):
             self._say(f"{number}: {value}")

@@ -205,11 +205,11 @@ def test_a_process_leaves_after_so_many_errors_and_its_points_stay(project):
     script = Script(project).write(FAILS.replace("OPTIONS", "max_error_times=1"))
     code, said = script.run()
     assert code == 1
-    assert "1 errors in this process" in said
+    assert "after 1 of max_error_times=1 errors" in said
     assert script.calls("began") == {"0": 1, "1": 1}
     assert script.markers() == {"0_finished", "1_to_run", "2_to_run"}
     assert script.run()[0] == 1
-    assert script.calls("began") == {"0": 1, "1": 2, "2": 1} or script.calls("began")["1"] == 2
+    assert script.calls("began")["1"] == 2
 
 
 def test_ctrl_c_gives_the_point_back_at_no_cost(script, project):
@@ -218,7 +218,7 @@ def test_ctrl_c_gives_the_point_back_at_no_cost(script, project):
     wait_until(script.callers, "a call is being made")
     first.send_signal(signal.SIGINT)
     assert first.wait(30) != 0
-    assert "0_to_run" in script.markers() or "0_running" in script.markers()
+    assert script.markers() == {f"{number}_to_run" for number in range(18)}
     project.write("go", "")
     assert script.run()[0] == 0
     assert script.calls("ended") == EVERY_POINT_ONCE

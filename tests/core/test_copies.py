@@ -1,0 +1,46 @@
+"""Is a straggler's call made a second time only where the second is expected to end it first?"""
+
+from __future__ import annotations
+
+import pytest
+
+from parallel_train.core.copies import is_worth_it
+from parallel_train.core.facts import Attempt, Claim, End, Exited, Owner
+from parallel_train.core.situation import Situation, Wishes
+from parallel_train.core.slots import Pool
+from parallel_train.core.state import Line
+from parallel_train.core.task import Task
+
+
+def claim(task: str, worker: str) -> Claim:
+    return Claim(task, 1, 1, "", {}, Owner(worker, "", "", "", "", 1, 1), (), (), "", "")
+
+
+def situation(**took: list[float]) -> Situation:
+    """What is known where each of these workers has ended calls that took so long; mine is `me`."""
+    s = Situation(Wishes(worker="me", calls=True), Pool())
+    for worker, times in took.items():
+        for number, seconds in enumerate(times):
+            name = f"{worker}{number}"
+            end = End(name, 1, Exited(0), output="there", seconds=seconds)
+            s.lines[name] = Line(Task(name, ("f",), id=name), attempts=(Attempt(claim(name, worker), end),))
+    return s
+
+
+@pytest.mark.parametrize(
+    ("took", "elapsed", "worth_it"),
+    [
+        ({}, 1000, False),  # nobody knows how long a call takes
+        ({"me": [10]}, 0, False),  # it takes as long there as here
+        ({"me": [10]}, 12, False),  # a little late: it may be over at any moment
+        ({"me": [10]}, 16, True),  # late: as long again, as far as anybody knows
+        ({"me": [10], "slow": [100]}, 1, True),  # 99 more there, 10 here
+        ({"me": [10], "slow": [100]}, 95, False),
+        ({"me": [100], "slow": [10]}, 16, False),  # slower here
+        ({"me": [100], "slow": [10]}, 150, True),
+        ({"other": [10]}, 16, True),  # who has ended none is taken to be as fast as all
+        ({"me": [0.1]}, 0.2, False),  # it would save too little
+    ],
+)
+def test_what_is_expected(took, elapsed, worth_it):
+    assert is_worth_it(situation(**took), claim("x", "slow"), elapsed) == worth_it
