@@ -248,7 +248,7 @@ class View:
         claim, end = self.attempt.claim, self.attempt.end
         if self.wanted.raw or self.wanted.err:
             return [self.path]
-        if not _size(self.project / claim.err):
+        if not claim.err or not _size(self.project / claim.err):
             return [claim.log]
         if not _size(self.project / claim.log):
             return [claim.err]
@@ -256,6 +256,9 @@ class View:
         return [claim.log, claim.err] if has_failed or claim.err in self._tails else [claim.log]
 
     def _open(self, path: str, screen: Screen) -> Tail | None:
+        if not path:
+            screen.note(sentences.without(self.task))
+            return None
         is_whole = self.is_new and (self.attempt.end is None or not self._tails)
         try:
             return Tail.open(self.project / path, 0 if is_whole else self.wanted.lines)

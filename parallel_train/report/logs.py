@@ -43,6 +43,11 @@ def empty(task: Task, attempt: Attempt, path: str = "") -> str:
     return f"{who} has written nothing{where} yet (running{since})"
 
 
+def without(task: Task) -> str:
+    """Of a call, of which this process keeps no such file."""
+    return f"{words.name(task)}: the process that makes the call says what it has to say itself"
+
+
 def unreadable(task: Task, path: str, error: OSError) -> str:
     return f"{words.name(task)}: can't read {words.clean(path)}: {error.strerror}"
 

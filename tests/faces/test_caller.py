@@ -114,6 +114,7 @@ def test_what_is_given_back_costs_nothing_and_what_fails_comes_again_after_a_whi
     assert other.situation.lines[again.task.id].state == Ended("failed", 2)  # these have no retries
     assert project.status()[again.task.name]["attempts"] == 2
     assert "ValueError: no" in project.ask("explain", "1").out
+    assert "the process that makes the call says what it has to say itself" in project.ask("logs", "1").text
 
 
 def test_a_pause_holds_all_and_a_cancelled_call_is_not_made(caller, project):

@@ -197,7 +197,9 @@ def test_a_poison_point_is_given_up_after_three_errors_and_the_others_are_made(p
     assert "in f" in said  # its traceback
     status = Project(project.root / "ini").status()["point1"]
     assert (status["ending"], status["attempts"], status["exit_code"]) == ("failed", 3, 1)
-    assert "ValueError: no 1" in project.ask("logs", "ini", "2").out
+    logs = project.ask("logs", "ini", "2")
+    assert "ValueError: no 1" in logs.out
+    assert logs.err == ""
     assert "ValueError: no 1" in project.ask("explain", "ini", "2").out
 
 
