@@ -118,7 +118,7 @@ def test_two_hosts_with_three_cards_and_four_processes_on_each(script, project, 
     script.write(text.replace("a=Multi", ON_A_GPU + "a=Multi"))
     on_two_hosts(project, script)
     for n in range(kills):
-        wait_until(lambda n=n: sum(script.calls("began").values()) > n, "calls are being made", 60)
+        wait_until(lambda n=n: sum(script.calls("began").values()) > n, "calls are being made", 120)
         os.kill(random.Random(n).choice(callers(project)), signal.SIGKILL)
     assert [crowd.wait(120) for crowd in project.started] == [0, 0], project.said
     assert script.markers() == FINISHED

@@ -44,7 +44,7 @@ def one_piece(piece: Piece) -> None:
         if not hosts:
             for _ in range(processes):
                 script.start()
-        wait_until(lambda: sum(script.calls("began").values()), "calls are being made", 60)
+        wait_until(lambda: sum(script.calls("began").values()), "calls are being made", 300)
         killed = _kill(piece, project, hosts, most=processes)
         for process in project.started:
             process.wait(300)
@@ -55,7 +55,7 @@ def one_piece(piece: Piece) -> None:
                 piece.fault(said)
         piece.count(points=len(POINTS), calls=sum(script.calls("began").values()), adopted=_adopted(project))
         piece.fault(*_faults(project, script, killed, is_alone=not hosts and "speculate=False" in options))
-        wait_until(lambda: not project.living(), "nothing of it is left", 60)
+        wait_until(lambda: not project.living(), "nothing of it is left", 300)
 
 
 def _kill(piece: Piece, project: Project, hosts: list[Host], *, most: int) -> set[int]:
