@@ -1,0 +1,69 @@
+"""What only the process that made an agent has: who claims for it, and what it holds."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+
+from parallel_train.agents.plan import Plan
+from parallel_train.caller import Caller, Held
+
+
+@dataclass(slots=True)
+class Hold:
+    """`held` is what was claimed and is not finished yet; nothing of it is for another process, such as a fork."""
+
+    caller: Caller
+    plan: Plan
+    pid: int
+    held: Held | None = None
+
+    def claim(self) -> bool:
+        """Hold the next trial; False where nothing is free now."""
+        while (held := self.caller.next()) is None:
+            block = self.plan.more(self.caller.situation, self.caller.project)
+            if block is None:
+                break
+            self.caller.submit(*block, keep=True)
+        self.held = held
+        atexit.unregister(self.at_exit)
+        atexit.register(self.at_exit)  # what is registered last runs first: before the caller leaves
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self.on_term)
+        return held is not None
+
+    def release(self) -> Held | None:
+        """What is held, which the caller of this ends."""
+        held, self.held = self.held, None
+        return held
+
+    def is_over(self) -> bool:
+        """Whether nothing is left to try, nor is being tried by anybody, as far as was read."""
+        return self.caller.is_over and self.plan.more(self.caller.situation, self.caller.project) is None
+
+    def let_go(self) -> None:
+        """The agent is not there any more: what it holds costs nothing, and goes to the next caller."""
+        atexit.unregister(self.at_exit)
+        if self.pid == os.getpid():
+            if (held := self.release()) is not None:
+                held.give_back()
+            self.caller.close()
+
+    def on_term(self, number: int, _: object) -> None:
+        """Told to stop (a time limit, torchrun): what is held costs nothing. Dies as it would have without this."""
+        try:
+            self.let_go()
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def at_exit(self) -> None:
+        """As `let_go`, but an error that nobody caught counts as the trial's."""
+        error = getattr(sys, "last_value", None)
+        if self.pid == os.getpid() and isinstance(error, Exception) and (held := self.release()) is not None:
+            held.fail(f"{type(error).__name__}: {error}")
+        self.let_go()
