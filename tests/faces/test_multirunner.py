@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,8 @@ def test_two_hosts_with_three_cards_and_four_processes_on_each(script, project, 
     on_two_hosts(project, script)
     for n in range(kills):
         wait_until(lambda n=n: sum(script.calls("began").values()) > n, "calls are being made", 120)
-        os.kill(random.Random(n).choice(callers(project)), signal.SIGKILL)
+        with suppress(IndexError, ProcessLookupError):  # a slow machine: the calls are over already
+            os.kill(random.Random(n).choice(callers(project)), signal.SIGKILL)
     assert [crowd.wait(120) for crowd in project.started] == [0, 0], project.said
     assert script.markers() == FINISHED
     assert is_complete(project)
@@ -134,7 +136,12 @@ def test_two_hosts_with_three_cards_and_four_processes_on_each(script, project, 
 
 def callers(project: Project) -> list[int]:
     """The processes of the script that live, on whichever host, by the pids of this machine."""
-    return [pid for pid in project.living() if Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1] == "new_run.py"]
+    found = []
+    for pid in project.living():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:2] == ["new_run.py"]:
+                found.append(pid)
+    return found
 
 
 def test_who_is_killed_between_its_result_and_its_end_has_made_its_call(project):
@@ -363,7 +370,7 @@ def test_the_least_reserved_then_the_emptiest_gpu_and_the_dead_do_not_count(proj
     assert find_best_gpu() == 1  # its own reservation does not count against it
     for process, _ in others:
         process.kill()
-        process.wait()
+        process.communicate()
     assert find_best_gpu() == 2
 
 
