@@ -44,3 +44,10 @@ def situation(**took: list[float]) -> Situation:
 )
 def test_what_is_expected(took, elapsed, worth_it):
     assert is_worth_it(situation(**took), claim("x", "slow"), elapsed) == worth_it
+
+
+def test_what_runs_still_and_what_failed_says_nothing_of_how_long_a_call_takes():
+    s = situation(me=[10])
+    for name, end in (("running", None), ("failed", End("failed", 1, Exited(1), seconds=1000))):
+        s.lines[name] = Line(Task(name, ("f",), id=name), attempts=(Attempt(claim(name, "slow"), end),))
+    assert is_worth_it(s, claim("running", "slow"), 16)
