@@ -94,21 +94,31 @@ class Crew:
                 self._bury(worker)
 
     def _take(self, worker: _Worker, told: Told) -> None:
-        waiting = self._waiting[worker.device]
         match told:
             case Ready():
                 worker.is_ready = True
-                return
             case NotNew(index):
-                waiting.appendleft(index)
+                self._waiting[worker.device].appendleft(index)
                 worker.index = None
-                return
             case Done():
-                worker.index = waiting.popleft() if waiting else None
-                worker.connection.send(worker.index)
+                self._hear(told)  # before the answer, which a process that was killed meanwhile does not take
+                self._give_next(worker)
             case Failed():
                 worker.index = None
-        self._hear(told)
+                self._hear(told)
+            case Progress():
+                self._hear(told)
+
+    def _give_next(self, worker: _Worker) -> None:
+        """The next model, or None: nothing is left for it."""
+        waiting = self._waiting[worker.device]
+        worker.index = waiting.popleft() if waiting else None
+        try:
+            worker.connection.send(worker.index)
+        except OSError:  # it is dead, through no fault of that model
+            if worker.index is not None:
+                waiting.appendleft(worker.index)
+            worker.index = None
 
     def _bury(self, worker: _Worker) -> None:
         worker.process.join()

@@ -1,5 +1,6 @@
 """What becomes of the processes: new ones that can't be forked, Ctrl-C, a killed parent, a bar on a terminal."""
 
+import multiprocessing
 import os
 import pty
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +16,8 @@ from parallel_train import ParallelFinder
 from parallel_train.errors import UsageError
 from parallel_train.procs import process
 from parallel_train.training import forking
+from parallel_train.training.crew import Crew
+from parallel_train.training.job import Done
 from tests.finder.models import Endless, Killed, Witness, data
 from tests.support.wait import wait_until
 
@@ -143,3 +147,19 @@ def test_a_bar_on_a_terminal():
     last = re.sub(rb"\x1b\[[^a-zA-Z]*[a-zA-Z]", b"", shown).decode().strip().splitlines()[-1]
     assert re.search(r"2/2 models, lowest loss [\d.]+ by model [01] .*100%", last)
     assert shown.count(b"\n") == 1
+
+
+def test_what_a_process_said_before_it_was_killed_counts_and_no_other_model_pays_for_it():
+    heard = []
+    settings = [SimpleNamespace(index=index, device="cpu") for index in range(2)]
+    crew = Crew(SimpleNamespace(settings=settings), {"cpu": 1}, is_forked=True, hear=heard.append)
+    crew._waiting["cpu"].popleft()
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()  # it was killed once it had said that it was done
+    worker = SimpleNamespace(connection=ours, device="cpu", index=0)
+    done = Done(0, (0.5,), (), 1.0, 1.0, b"")
+    crew._take(worker, done)
+    ours.close()
+    assert heard == [done]
+    assert worker.index is None
+    assert list(crew._waiting["cpu"]) == [1]
