@@ -25,7 +25,10 @@ class Hold:
     def claim(self) -> bool:
         """Hold the next trial; False where nothing is free now."""
         while (held := self.caller.next()) is None:
-            block = self.plan.more(self.caller.situation, self.caller.project)
+            situation = self.caller.situation
+            if situation.is_paused or situation.ready_cpu:
+                break  # there is more to claim, only not now
+            block = self.plan.more(situation, self.caller.project)
             if block is None:
                 break
             self.caller.submit(*block, keep=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from parallel_train.agents.plan import Draws, Ground
+from parallel_train.commands.ask import pause, resume
 from parallel_train.core.space import SpaceError, from_tree
 from parallel_train.errors import UsageError
 from parallel_train.search import (
@@ -160,6 +161,17 @@ def test_the_blocks_of_a_huge_space_join_without_gap():
     assert found == list(range(20_000))
     assert len(draws._positions(0)) == 64
     assert max(len(draws._positions(nth)) for nth in range(12)) == 4096
+
+
+def test_a_pause_asks_for_no_more_of_a_huge_space(root):
+    agent = grid(root, {"root": choice("x", list(range(1000)))})
+    pause(root, [], sys.stdout)
+    agent.get_new_combination(1.0)
+    assert agent.combination is None
+    assert len(list((root / ".parallel-train/tasks").iterdir())) == 1
+    resume(root, [], sys.stdout)
+    agent.get_new_combination()
+    assert agent.index == 1
 
 
 def test_each_point_is_repeated(root, shown):
