@@ -25,6 +25,8 @@ def save(path: Path, states: object, is_ours: Callable[[], bool]) -> bool:
     """
     import torch  # noqa: PLC0415  where it is used
 
+    if not is_ours():
+        return False
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f".{path.name}.*.part"):  # by somebody who was killed in here

@@ -69,7 +69,10 @@ def test_whoever_has_lost_the_point_overwrites_nothing(root):
     agent = grid(root)
     agent.save_checkpoint({"epoch": 1})
     agent._hold.held.give_back()  # as others see it who took it over
+    theirs = Path(agent.path).with_name(f".{Path(agent.path).name}.1-0.part")  # as they save at this moment
+    theirs.touch()
     assert not agent.save_checkpoint({"epoch": 2})
+    assert theirs.exists()
     assert agent.load_checkpoint() == {"epoch": 1}
     assert not agent.finish_combination(1.0)
 
