@@ -133,8 +133,15 @@ def publish(order: Order, result: Mapping[str, Json], trouble: Callable[[str], N
     """
     here = {name: order[name] for name in ("task", "identity", "round", "attempt")}
     here["host"] = process.this_machine()["host"]
-    data = json.dumps({**result, MADE_BY: here}, indent=1, ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
+    data = _json({**result, MADE_BY: here})
     return wait_out(lambda: _place(order, data), trouble)
+
+
+def _json(result: Mapping[str, Json]) -> bytes:
+    try:
+        return json.dumps(result, indent=1, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # UTF-8 can't hold it: the name of a file, perhaps
+        return json.dumps(result, indent=1).encode() + b"\n"
 
 
 def _place(order: Order, data: bytes) -> bool:

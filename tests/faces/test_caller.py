@@ -19,6 +19,7 @@ from parallel_train.core.situation import name_of
 from parallel_train.core.state import Ended
 from parallel_train.core.task import Metric, Task
 from parallel_train.errors import UsageError
+from parallel_train.procs import calls
 from tests.support.sweep import Project
 from tests.support.wait import wait_until
 
@@ -148,6 +149,13 @@ def test_what_stands_in_the_results_place_is_put_aside_or_adopted(caller, other,
     assert any('"value": 1' in text for text in project.aside())
     assert again.succeed({"value": 2})
     assert json.loads((project.root / "results/a.json").read_text())["value"] == 2
+
+
+def test_a_text_that_utf_8_can_not_hold_is_a_result_too(caller, other, project):
+    held = taken(caller)
+    assert held.succeed({"value": "\udcff\ud800"})
+    assert json.loads((project.root / held.task.output).read_text())["value"] == "\udcff\ud800"
+    assert calls.is_result(held.order)
 
 
 def test_a_queue_that_was_deleted_under_a_call_does_not_take_its_result(caller, project, capsys):
