@@ -29,7 +29,7 @@ from parallel_train.errors import UsageError
 from parallel_train.procs import calls, process, proof
 from parallel_train.procs.runner import check_kernel
 from parallel_train.procs.shim import RefusedError, stamp
-from parallel_train.store import queue, submissions
+from parallel_train.store import submissions
 
 
 class Caller:
@@ -44,17 +44,15 @@ class Caller:
         check_kernel()
         self.project = Path(os.path.abspath(project))  # noqa: PTH100  not through links: other hosts may have others
         self.log = log
-        folder = self.project / queue.NAME
-        queue.create(folder)
         self.worker = new_worker()
+        self._complaint = ""
         self.disk, self.situation = begin(self.project, self.worker, lease, repeat=repeat, amiss=self.complain)
-        self._company = calls.Company(folder, self.worker, lease)
+        self._company = calls.Company(self.disk.folder, self.worker, lease)
         self._pid = os.getpid()
         self._held: Held | None = None
         self._first_seen: dict[tuple[str, int], float] = {}  # attempts of others, by this process's own clock
         self.gpus: tuple[str, ...] = ()  # what people are shown of where its calls run
         self._has_joined = False
-        self._complaint = ""
 
     # ---- what is to be called ----
 
@@ -153,7 +151,7 @@ class Caller:
             self.refresh()
             return None
         self._apply([events.Claimed(wire.claim_of(claim))])
-        held = Held(self, launch.task, launch.attempt, launch.round, order)
+        self._held = held = Held(self, launch.task, launch.attempt, launch.round, order)
         if doubt := calls.doubt(order):
             held.end({"outcome": {"not_started": doubt}})
             self.refresh()
@@ -168,7 +166,6 @@ class Caller:
             held.end({"outcome": {"not_started": f"could not be started: {error}"}})
             raise
         held.begin()
-        self._held = held
         return held
 
     def copy(self) -> Held | None:
@@ -182,7 +179,8 @@ class Caller:
             key = (claim.task, claim.attempt)
             task = self.situation.lines[claim.task].task
             elapsed = now - self._first_seen.get(key, now)
-            if task.is_call and claim.owner.worker != self.worker and is_worth_it(self.situation, claim, elapsed):
+            is_others = claim.owner.worker != self.worker and claim.identity == task.identity  # else changed meanwhile
+            if task.is_call and is_others and is_worth_it(self.situation, claim, elapsed):
                 order = calls.copy_of(claim, task, self.disk.folder)
                 try:
                     if calls.announce_copy(order):
@@ -220,13 +218,13 @@ class Caller:
         if os.getpid() != self._pid:
             raise UsageError("this process was forked from the one that claims here: make it one of its own")
 
-    def _apply(self, events: Iterable[events.Event]) -> None:
-        for event in events:
+    def _apply(self, news: Iterable[events.Event]) -> None:
+        for event in news:
             apply(self.situation, event)
 
     def complain(self, text: str) -> None:
         """Say a trouble once, not once a second."""
-        if text != getattr(self, "_complaint", ""):
+        if text != self._complaint:
             self._complaint = text
             print(f"parallel-train: {text}", file=sys.stderr, flush=True)
 
