@@ -11,10 +11,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from parallel_train.caller import Caller, Held
 from parallel_train.commands import project as projects
@@ -24,7 +24,7 @@ from parallel_train.core.state import Line, Running, is_satisfied
 from parallel_train.core.task import Json, Metric, Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import reservations
-from parallel_train.results.metrics import rank
+from parallel_train.results.metrics import as_number, rank
 from parallel_train.store import records
 
 SOURCE = "MultiRunner"  # stands where other tasks have their task file
@@ -105,7 +105,7 @@ class MultiRunner:
         self._say(f"{len(tasks)} points in {self.ini_dir}")
 
     def _task(self, number: int, point: Point) -> Task:
-        params = {f"arg{place}": _recorded(value, place) for place, value in enumerate(point)}
+        params = _params(point)
         output = os.path.relpath(self.result_dir / f"{number}.json", self.ini_dir)
         return Task(
             name=f"point{number}",
@@ -136,22 +136,24 @@ class MultiRunner:
         if not _points_of(caller.situation):
             raise UsageError(f"there is no point in {self.ini_dir}: call generate_ini first")
         caller.gpus = reservations.own()
+        with closing(caller):  # also by Ctrl-C, for a notebook goes on
+            self._call_all(caller, fn, error_wait_time)
+        lines = _points_of(caller.situation)
+        done = sum(is_satisfied(line.state) for line in lines)
+        self._say(f"{done} of {len(lines)} points are finished; results in {self.result_dir}")
+
+    def _call_all(self, caller: Caller, fn: Callable[..., Any], error_wait_time: float) -> None:
         errors = 0
         while held := self._next(caller):
             self._mark(caller)
             if not self._call(held, fn):
                 errors += 1
                 if errors >= self.max_error_times:
-                    caller.close()
                     self._mark(caller)
                     sys.exit(f"parallel-train: this process leaves, after {errors} of max_error_times={errors} errors")
                 time.sleep(error_wait_time)
             self._mark(caller)
         self._mark(caller)
-        caller.close()
-        lines = _points_of(caller.situation)
-        done = sum(is_satisfied(line.state) for line in lines)
-        self._say(f"{done} of {len(lines)} points are finished; results in {self.result_dir}")
 
     def _next(self, caller: Caller) -> Held | None:
         """The next call, waited for; None: all have ended."""
@@ -202,11 +204,16 @@ class MultiRunner:
         try:
             return {"params": params, "value": plain(value)}
         except TypeError:
-            name = f"{_number(held.task)}" + (f".r{held.round}" if held.round > 1 else "") + ".pkl"
-            self.result_dir.mkdir(parents=True, exist_ok=True)
-            # The first one stands, as with the result itself.
-            records.place(str(self.result_dir / name), pickle.dumps(value), durable=True, private=False)
-            return {"params": params, "value": None, "pickle": name}
+            return {"params": params, "value": None, "pickle": self._pickled(_number(held.task), pickle.dumps(value))}
+
+    def _pickled(self, number: int, data: bytes) -> str:
+        """The name of the file with `data`: what stands there may be of another grid, or of who was faster."""
+        self.result_dir.mkdir(parents=True, exist_ok=True)
+        for name in itertools.chain([f"{number}.pkl"], (f"{number}.{nth}.pkl" for nth in itertools.count(2))):
+            path = self.result_dir / name
+            if records.place(str(path), data, durable=True, private=False) or path.read_bytes() == data:
+                break
+        return name
 
     # ---- what came out ----
 
@@ -222,7 +229,7 @@ class MultiRunner:
         return [result for _, result in sorted(found, key=lambda pair: pair[0])]
 
     def _read(self, line: Line) -> tuple[Result, float | None]:
-        data = json.loads((self.ini_dir / str(line.task.output)).read_text(encoding="utf-8", errors="surrogateescape"))
+        data = json.loads((self.ini_dir / str(line.task.output)).read_text(encoding="utf-8"))
         value, pickled = data["value"], data.get("pickle")
         end = line.deciding.end if line.deciding else None
         result = Result(
@@ -233,8 +240,7 @@ class MultiRunner:
             attempts=line.attempts_of_round,
             pickle=self.result_dir / pickled if pickled else None,
         )
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return result, float(value) if is_number else None
+        return result, as_number(value)
 
     # ---- the folder ----
 
@@ -272,12 +278,10 @@ class MultiRunner:
         """To this process's log, as `parallel-train logs` shows it."""
         if self._caller is None:
             return
-        with suppress(OSError), self._opened(self._lines(self._caller)) as file:
-            print(time.strftime("%Y-%m-%d %H:%M:%S"), text, file=file)
-
-    @staticmethod
-    def _opened(path: Path) -> TextIO:
-        return os.fdopen(records.open_own(str(path), os.O_WRONLY | os.O_APPEND), "a", errors="backslashreplace")
+        with suppress(OSError):
+            descriptor = records.open_own(str(self._lines(self._caller)), os.O_WRONLY | os.O_APPEND)
+            with os.fdopen(descriptor, "a", errors="backslashreplace") as file:
+                print(time.strftime("%Y-%m-%d %H:%M:%S"), text, file=file)
 
 
 def _points_of(s: Situation) -> list[Line]:
@@ -311,5 +315,6 @@ def _recorded(value: Any, place: int) -> Json:
 
 def _refuse_old_files(folder: Path) -> None:
     for file in folder.iterdir() if folder.is_dir() else ():
-        if _MARKER.fullmatch(file.name) and file.lstat().st_size:
-            raise UsageError(f"{file} is not ours (the original MultiRunner's?): use another ini_dir")
+        with suppress(FileNotFoundError):  # others move their markers meanwhile
+            if _MARKER.fullmatch(file.name) and file.lstat().st_size:
+                raise UsageError(f"{file} is not ours (the original MultiRunner's?): use another ini_dir")

@@ -54,7 +54,8 @@ def is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and not math.isnan(value)
 
 
-def _number(value: object) -> float | None:
+def as_number(value: object) -> float | None:
+    """A number of JSON; None for anything else, and for one that no float holds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -79,7 +80,7 @@ def _from_json(path: Path, metric: Metric) -> Reading:
         found = _walk(document, metric.name)
     except KeyError:
         return Reading(why=f"{metric.file} has no key '{metric.name}'")
-    value = _number(found)
+    value = as_number(found)
     return Reading(value, "" if value is not None else f"'{metric.name}' in {metric.file} is no number")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,6 +240,19 @@ def test_ctrl_c_gives_the_point_back_at_no_cost(script, project):
 # ---- cancel ----
 
 
+def test_ctrl_c_in_a_notebook_leaves_nobody_at_work_and_the_next_run_goes_on(project):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    one = runner(project)
+    one.generate_ini([[1, 2]])
+    with pytest.raises(KeyboardInterrupt):
+        one.run(interrupted)
+    assert list((project.root / "ini/.parallel-train/workers").iterdir()) == []
+    one.run(lambda value: value)
+    assert [result.value for result in one.results()] == [2, 1]
+
+
 def test_the_result_of_a_cancelled_call_does_not_count_and_a_retry_makes_it_again(script, project):
     script.write(EXAMPLE, wait="while not os.path.exists('go'): time.sleep(0.01)", options="")
     running = script.start()
@@ -338,6 +353,23 @@ def test_values_of_all_kinds(project, capsys):
         runner(project).generate_ini([[object()]])
     with pytest.raises(UsageError, match="no point"):
         runner(project).generate_ini([[1], []])
+
+
+def test_a_pickle_that_another_grid_left_is_not_taken_for_the_result(project):
+    for values in ([1], [2]):
+        one = runner(project)
+        one.generate_ini([values])
+        one.run(lambda value: {value})
+        [result] = one.results()
+        assert pickle.loads(result.pickle.read_bytes()) == set(values)
+        shutil.rmtree(project.root / "ini")
+
+
+def test_a_number_that_no_float_holds_is_no_best_one(project):
+    one = runner(project)
+    one.generate_ini([[10**400, 1]])
+    one.run(lambda value: value)
+    assert [result.value for result in one.results()] == [1, 10**400]
 
 
 def test_a_folder_of_the_original_is_left_as_it_is(project):
