@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
 
+from parallel_train.core.plain import plain
 from parallel_train.core.task import Json
 
 _DIGITS = 12  # of a number between the ends: 0.001, not 0.0010000000000000002
@@ -38,7 +38,7 @@ class Listed:
     def position(self, value: Json) -> int | None:
         """Where `value` stands first, or None."""
         try:
-            return self._places.get(_known_as(plain(value)))
+            return self._places.get(_known_as(value_of(value)))
         except TypeError:
             return None
 
@@ -108,7 +108,7 @@ Axis = Listed | Range
 
 def _exact(number: float) -> Fraction:
     """As it is written: 0.1 is a tenth."""
-    return Fraction(repr(number))
+    return Fraction(number if isinstance(number, int) else repr(float(number)))  # numpy's says that it is numpy's
 
 
 def span(first: float, last: float, count: int, *, is_log: bool = False) -> Range:
@@ -169,36 +169,13 @@ def _factor(made: Range) -> float:
     return math.expm1((math.log(made.last) - math.log(made.first)) / (made.count - 1))
 
 
-def plain(value: object) -> Json:
-    """`value` as JSON has it: a tuple is a list, a number of numpy a number. Raises TypeError for what JSON lacks."""
-    if value is None or isinstance(value, bool):
-        return value
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return _scalar(value, kind)
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: plain(inside) for key, inside in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inside) for inside in value]
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # numpy's and torch's scalars
-        return plain(value.item())
-    raise TypeError(f"{_short(value)} can't be written as JSON")
-
-
-def _scalar(value: Any, kind: type[str | int | float]) -> Json:
-    """`value` as a plain one where its class is one of its own, such as an Enum's, whose str() is its name."""
-    if kind is float and math.isnan(value):
-        raise TypeError("nan is no value: it does not equal itself")
-    return str.__str__(value) if kind is str else kind(value)
-
-
-def _short(value: object) -> str:
-    said = repr(value)
-    return said if len(said) <= 60 else f"{said[:60]}…"
+def value_of(value: object) -> Json:
+    """`value` as one of JSON that a point can hold. Raises TypeError."""
+    return plain(value, takes_nan=False)
 
 
 def listed(values: Sequence[object]) -> Axis:
-    """The axis of a list; a Python `range` is not laid out. Raises TypeError as `plain` does."""
+    """The axis of a list; a Python `range` is not laid out. Raises TypeError as `value_of` does."""
     if isinstance(values, range) and values.step > 0 and len(values) > 1:
         return Range(values[0], values[-1], len(values))
-    return Listed(tuple(plain(value) for value in values))
+    return Listed(tuple(value_of(value) for value in values))

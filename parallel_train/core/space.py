@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from parallel_train.core.axis import Axis, Listed, plain
+from parallel_train.core.axis import Axis, Listed, value_of
 from parallel_train.core.branches import Tree, chain, count, narrowed
 from parallel_train.core.permutation import order
 from parallel_train.core.spaceconfig import Reading, Steps, read_axis, read_tree, unknown_keys
@@ -154,7 +154,7 @@ def _constants(common: object, tree: Tree, reading: Reading) -> Point:
             reading.wrong(at, what, "take it away here or in the tree", mendable=True)
         else:
             try:
-                made[name] = plain(value)
+                made[name] = value_of(value)
             except TypeError as error:
                 reading.wrong(at, str(error), "write text, a number, true, false or nothing")
     return made

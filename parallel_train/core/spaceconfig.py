@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parallel_train.core import graph
-from parallel_train.core.axis import Axis, Listed, Range, listed, plain, span, stepped
+from parallel_train.core.axis import Axis, Listed, Range, listed, span, stepped, value_of
 from parallel_train.core.branches import Choice, Tree
 from parallel_train.core.spacefaults import Fault, shown
 from parallel_train.core.task import Json
@@ -194,7 +194,7 @@ class _Node:
 
     def _position(self, case: object) -> int | None:
         try:
-            value = plain(case)
+            value = value_of(case)
         except TypeError:
             return None
         position = self.branch.axis.position(value)
@@ -236,7 +236,7 @@ def _read_list(raw: Sequence[object], at: Steps, reading: Reading) -> Axis | Non
             what = f"the value {value!r} can't have a branch, since it can't be hashed"
             reading.wrong((*at, index), what, "write a tuple, or text", mendable=True)
         try:
-            kept.append(plain(value))
+            kept.append(value_of(value))
         except TypeError as error:
             reading.wrong((*at, index), str(error), "write text, a number, true, false or nothing")
     return Listed(tuple(kept)) if reading.found == before else None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallel_train.core.axis import plain
+from parallel_train.core.plain import plain
 from parallel_train.core.space import SpaceError, from_lists, from_matrix, from_tree, order
 from tests.support.dahps import choice, config
 
@@ -223,6 +223,17 @@ class Scalar:
 
     def item(self):
         return self.value
+
+
+class Half(float):
+    def __repr__(self):
+        return "np.float64(0.5)"
+
+
+def test_a_number_of_numpy_stands_in_a_range_too():
+    space = from_matrix({"x": {"from": Half(0.5), "to": 2.0, "step": Half(0.5)}})
+    assert [point["x"] for point in space] == [0.5, 1.0, 1.5, 2.0]
+    assert space.index({"x": Half(0.5)}) == 0
 
 
 class Array:
