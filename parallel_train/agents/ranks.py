@@ -173,14 +173,8 @@ def _until(look: Callable[[], Any], otherwise: str) -> Any:
 
 
 def _write(path: Path, data: State) -> None:
-    """Make `data` what `path` holds, as a whole, for this user alone."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        with open(temporary, "x", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o600)) as file:
-            json.dump(data, file)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Make `data` what `path` holds, as a whole."""
+    records.overwrite(str(path), json.dumps(data).encode())
 
 
 def _read(path: Path) -> dict[str, Any] | None:

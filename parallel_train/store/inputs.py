@@ -65,12 +65,8 @@ class Fingerprints:
         """Keep what was read for the next time; no harm where that fails."""
         if not self._is_new:
             return
-        temporary = self._file.with_name(f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
         with suppress(OSError):
-            descriptor = records.open_own(str(temporary), os.O_WRONLY | os.O_EXCL)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(json.dumps(self._known))
-            temporary.replace(self._file)
+            records.overwrite(str(self._file), json.dumps(self._known).encode())
 
 
 def identities(tasks: Iterable[Task], fingerprints: Fingerprints) -> dict[str, str]:

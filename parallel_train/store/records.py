@@ -164,7 +164,7 @@ def publish(path: str, lines: list[dict[str, Any]], durable: bool = True) -> boo
 def place(path: str, data: bytes, durable: bool = False, private: bool = True) -> bool:
     """The same for a file that is no record; one that is not `private` is the user's, by the user's umask."""
     folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
+    temporary = _temporary(folder)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600 if private else 0o666)
     try:
@@ -185,6 +185,26 @@ def place(path: str, data: bytes, durable: bool = False, private: bool = True) -
         with contextlib.suppress(OSError):  # the record stands; only a power loss could still take it
             sync_folder(folder)
     return won
+
+
+def overwrite(path: str, data: bytes) -> None:
+    """Make `data` what the file of ours at `path` holds, as a whole. No power loss is provided for. Raises OSError."""
+    temporary = _temporary(os.path.dirname(path))
+    descriptor = open_own(temporary, os.O_WRONLY | os.O_EXCL)
+    try:
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _temporary(folder: str) -> str:
+    return os.path.join(folder, f".tmp-{os.getpid()}-{os.urandom(6).hex()}")
 
 
 def copy(path: str, target: str) -> None:

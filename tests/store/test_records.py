@@ -225,3 +225,15 @@ def test_what_is_no_file_is_no_record(tmp_path):
             records.read(str(tmp_path / name))
         assert not records.is_whole(str(tmp_path / name))
     assert not records.is_whole(str(tmp_path / "absent"))
+
+
+def test_a_file_is_overwritten_as_a_whole_and_what_fails_leaves_nothing(tmp_path):
+    file = tmp_path / "file"
+    for text in (b"one", b"two"):
+        records.overwrite(str(file), text)
+        assert file.read_bytes() == text
+    assert file.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        records.overwrite(str(tmp_path / "folder"), b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
