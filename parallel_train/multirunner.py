@@ -10,7 +10,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from parallel_train.caller import Caller, Held
 from parallel_train.commands import project as projects
+from parallel_train.core import grid
+from parallel_train.core.grid import Point
 from parallel_train.core.plain import plain
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line, Running, is_satisfied
@@ -30,9 +32,8 @@ from parallel_train.store import records
 SOURCE = "MultiRunner"  # stands where other tasks have their task file
 GIVEN_UP_AFTER = 3  # errors of one point
 _MARKER = re.compile(r"(\d+)_(to_run|running|finished)")
+_MOST_NAMED = 10  # points that did not finish
 _SYNC = 1.0  # seconds between two looks at the markers
-
-Point = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,8 @@ class MultiRunner:
         `reserve_old_ini` is False: then this one takes its place, and what is finished of points that stay the same
         stays finished. With `show_ini` the points are printed. Raises UsageError.
         """
-        self._points = list(itertools.product(*map(list, args_list)))
+        self._points = grid.points(args_list)
         tasks = [self._task(number, point) for number, point in enumerate(self._points)]
-        if not tasks:
-            raise UsageError("the grid has no point: every list needs at least one value")
         _refuse_old_files(self.ini_dir)
         caller = self._begin()
         caller.submit(SOURCE, tasks, settle=self._keep_old if reserve_old_ini else None)
@@ -105,7 +104,7 @@ class MultiRunner:
         self._say(f"{len(tasks)} points in {self.ini_dir}")
 
     def _task(self, number: int, point: Point) -> Task:
-        params = _params(point)
+        params = grid.params(point)
         output = os.path.relpath(self.result_dir / f"{number}.json", self.ini_dir)
         return Task(
             name=f"point{number}",
@@ -139,8 +138,11 @@ class MultiRunner:
         with closing(caller):  # also by Ctrl-C, for a notebook goes on
             self._call_all(caller, fn, error_wait_time)
         lines = _points_of(caller.situation)
-        done = sum(is_satisfied(line.state) for line in lines)
-        self._say(f"{done} of {len(lines)} points are finished; results in {self.result_dir}")
+        left = [line.task.name for line in lines if not is_satisfied(line.state)]
+        self._say(f"{len(lines) - len(left)} of {len(lines)} points are finished; results in {self.result_dir}")
+        if left:
+            named = " ".join(left[:_MOST_NAMED]) + (" …" if len(left) > _MOST_NAMED else "")
+            self._say(f"Not finished: {named}. Why: parallel-train explain -C {self.ini_dir} {left[0]}")
 
     def _call_all(self, caller: Caller, fn: Callable[..., Any], error_wait_time: float) -> None:
         errors = 0
@@ -195,7 +197,7 @@ class MultiRunner:
     def _point(self, task: Task) -> Point:
         """As it was given here, for a list in JSON may have been a tuple; else as it was recorded."""
         number = _number(task)
-        if number < len(self._points) and _params(self._points[number]) == dict(task.params):
+        if number < len(self._points) and grid.params(self._points[number]) == dict(task.params):
             return self._points[number]
         return tuple(task.params.values())
 
@@ -267,7 +269,8 @@ class MultiRunner:
             for name in wanted - there:
                 (self.ini_dir / name).touch()
             for name in there - wanted:
-                (self.ini_dir / name).unlink(missing_ok=True)
+                if not (self.ini_dir / name).lstat().st_size:  # what holds anything is not ours
+                    (self.ini_dir / name).unlink(missing_ok=True)
 
     def _say(self, text: str) -> None:
         self._write(text)
@@ -297,20 +300,6 @@ def _word(line: Line) -> str:
     if is_satisfied(line.state):
         return "finished"
     return "running" if isinstance(line.state, Running) else "to_run"
-
-
-def _params(point: Point) -> Mapping[str, Json]:
-    return {f"arg{place}": _recorded(value, place) for place, value in enumerate(point)}
-
-
-def _recorded(value: Any, place: int) -> Json:
-    try:
-        return plain(value)
-    except TypeError as error:
-        raise UsageError(
-            f"argument {place}: {value!r} can't be written down for other processes ({error}): give a number, a text "
-            "or a list, such as its name, and look it up in your function"
-        ) from None
 
 
 def _refuse_old_files(folder: Path) -> None:
