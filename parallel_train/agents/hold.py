@@ -21,6 +21,7 @@ class Hold:
     plan: Plan
     pid: int
     held: Held | None = None
+    before: object = None  # the error that nobody had caught before the claim: a notebook goes on after one
 
     def claim(self) -> bool:
         """Hold the next trial; False where nothing is free now."""
@@ -32,7 +33,7 @@ class Hold:
             if block is None:
                 break
             self.caller.submit(*block, keep=True)
-        self.held = held
+        self.held, self.before = held, getattr(sys, "last_value", None)
         atexit.unregister(self.at_exit)
         atexit.register(self.at_exit)  # what is registered last runs first: before the caller leaves
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
@@ -67,6 +68,7 @@ class Hold:
     def at_exit(self) -> None:
         """As `let_go`, but an error that nobody caught counts as the trial's."""
         error = getattr(sys, "last_value", None)
-        if self.pid == os.getpid() and isinstance(error, Exception) and (held := self.release()) is not None:
+        is_its = self.pid == os.getpid() and error is not self.before
+        if is_its and isinstance(error, Exception) and (held := self.release()) is not None:
             held.fail(f"{type(error).__name__}: {error}")
         self.let_go()

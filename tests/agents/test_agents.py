@@ -282,21 +282,23 @@ print(agent.index, flush=True)
 """
 
 
-def ends(root, how):
-    ran = subprocess.run([sys.executable, "-c", f"{ENDS}{how}", str(root)], capture_output=True, text=True, check=False)
+def ends(root, how, before=""):
+    code = f"{before}\n{ENDS}{how}"
+    ran = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=False)
     return int(ran.stdout)
 
 
 def test_whoever_leaves_without_a_result_frees_the_point_and_an_error_counts(root, shown):
     assert ends(root, "sys.exit(1)") == 0
     assert ends(root, "raise KeyboardInterrupt") == 0
+    assert ends(root, "", before="import sys; sys.last_value = ValueError('in an earlier cell of a notebook')") == 0
     assert ends(root, "import os; os.kill(os.getpid(), 15)") == 0
     assert ends(root, "import os; os.kill(os.getpid(), 9)") == 0
     assert ends(root, "raise ValueError('too \"large\"')") == 0
-    assert [task["attempts"] for task in shown("status")["tasks"]] == [5, 0]
+    assert [task["attempts"] for task in shown("status")["tasks"]] == [6, 0]
     kinds = [json.loads(path.read_text().splitlines()[0]) for path in sorted((root / ".parallel-train/ends").iterdir())]
     assert [(end["outcome"], end.get("stopped", "")) for end in kinds] == [
-        *[({"signalled": 2}, "worker")] * 3,
+        *[({"signalled": 2}, "worker")] * 4,
         ({"lost": "killed"}, ""),
         ({"exited": 1}, ""),
     ]
