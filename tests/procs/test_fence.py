@@ -308,7 +308,7 @@ def test_empty_groups_of_dead_shims_are_taken_away_and_no_others(cookie):
 @groups
 def test_a_task_lives_in_a_group_of_its_own_and_its_shim_does_not(made):
     # By what the shell does itself: one that waits for a `cat` may take a SIGINT for the cat's, and go on.
-    made.start(made.task("sh", "-c", "read line < /proc/self/cgroup; echo $line; exec sleep 600"))
+    made.start(made.task("sh", "-c", "while read line; do echo $line; done < /proc/self/cgroup; exec sleep 600"))
     claim = made.claimed()
     assert claim.group == fence.path(claim.cookie)
     wait_until(lambda: fence.PREFIX + claim.cookie in made.log(), "it tells its group")
