@@ -121,13 +121,20 @@ class Files(Machine):
         self.judge.must(not self.disk.parts.pop(part), "a filled part was removed")
 
     def do_move_output(self, actor: Actor, part: tuple[str, int, int]) -> None:
+        self._must_be_there(part)
         is_woken = actor.host.was_asleep > actor.planned
         self.judge.move(self, part, is_late=actor.was_held or is_woken)
         self.disk.parts[part] = self.disk.outputs.pop(part[0], ())
 
     def do_finish_part(self, actor: Actor, part: tuple[str, int, int]) -> None:
+        self._must_be_there(part)
         self.judge.must(not self.disk.aside.get(part[:2]), "an old output was put aside twice")
         self.disk.aside[part[:2]] = self.disk.parts.pop(part)
+
+    def _must_be_there(self, part: tuple[str, int, int]) -> None:
+        """A later attempt has finished or removed it where this one's machine was suspended, or its disk hung."""
+        if part not in self.disk.parts:
+            raise FileNotFoundError(2, "No such file or directory")
 
     # ---- a person ----
 
