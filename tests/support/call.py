@@ -17,8 +17,8 @@ from parallel_train.commands import app
 
 @cache
 def _program() -> Any:
-    """All commands, put together once: typer takes 20 ms for it."""
-    return typer.main.get_command(app.app)
+    """All commands, put together once: typer takes 20 ms for it. A campaign in this process may have done so."""
+    return typer.main.get_command(app.app) if isinstance(app.app, typer.Typer) else app.app
 
 
 @dataclass(frozen=True, slots=True)
