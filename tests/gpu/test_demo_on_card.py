@@ -8,12 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from parallel_train.procs.gpus import NoDriverError, NvmlProvider
 
 pytestmark = pytest.mark.gpu
 ROOT = Path(__file__).parents[2]
@@ -24,17 +21,6 @@ found = {"visible": os.environ["CUDA_VISIBLE_DEVICES"], "count": torch.cuda.devi
          "uuid": str(torch.cuda.get_device_properties(0).uuid)}
 json.dump(found, open(sys.argv[1] + "/where.json", "w"))
 """
-
-
-@pytest.fixture
-def card():
-    try:
-        cards = NvmlProvider().cards()
-    except NoDriverError as error:
-        pytest.skip(f"no card: {error}")
-    if not cards or find_spec("torch") is None:
-        pytest.skip("no card, or no torch")
-    return cards[0]
 
 
 def run(folder, *words):

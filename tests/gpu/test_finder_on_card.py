@@ -6,12 +6,9 @@ Run with: pytest -m gpu -n 0
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from parallel_train.procs.gpus import NoDriverError, NvmlProvider
 
 pytestmark = pytest.mark.gpu
 ROOT = Path(__file__).parents[2]
@@ -68,17 +65,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def _card():
-    try:
-        cards = NvmlProvider().cards()
-    except NoDriverError as error:
-        pytest.skip(f"no card: {error}")
-    if not cards or find_spec("torch") is None:
-        pytest.skip("no card, or no torch")
-
-
-@pytest.mark.usefixtures("_card")
+@pytest.mark.usefixtures("card")
 @pytest.mark.parametrize("use_before", ["nothing", "available", "backward", "used"])
 def test_it_trains_on_the_card_whatever_came_before(use_before, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -108,7 +95,7 @@ def test_it_trains_on_the_card_whatever_came_before(use_before, tmp_path):
     ]
 
 
-@pytest.mark.usefixtures("_card")
+@pytest.mark.usefixtures("card")
 def test_a_script_without_the_guard_that_uses_the_card_first_is_told(tmp_path):
     head = "import torch\nfrom torch import nn\nfrom parallel_train import ParallelFinder\n"
     (tmp_path / "script.py").write_text(

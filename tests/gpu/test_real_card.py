@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import pytest
 
 from parallel_train.errors import UsageError
-from parallel_train.procs.gpus import Host, NoDriverError, NvmlProvider, choose
+from parallel_train.procs.gpus import Host, NvmlProvider, choose
 
 pytestmark = pytest.mark.gpu
 
@@ -26,18 +26,6 @@ torch.cuda.synchronize()
 print("held", flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def first():
-    """The first card of this machine."""
-    try:
-        cards = NvmlProvider().cards()
-    except NoDriverError as error:
-        pytest.skip(f"no card: {error}")
-    if not cards:
-        pytest.skip("no card")
-    return cards[0]
 
 
 @pytest.fixture

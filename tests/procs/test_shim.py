@@ -361,12 +361,18 @@ def test_after_a_reboot_nobody_is_waited_for_and_nobody_is_signalled(made):
     assert made.ended().outcome == Signalled(signal.SIGINT)  # untouched until then
 
 
+def dead_process():
+    """Who somebody was that has ended, as it signs a slot."""
+    gone = subprocess.Popen(["true"])
+    who = {**process.this_process(""), "pid": gone.pid, "start": process.start_time(gone.pid)}
+    gone.wait()
+    return who
+
+
 def test_what_holds_a_slot_though_its_shim_is_dead_is_swept_too(made):
     """Its attempt may have been ended from another host, so that nobody else comes to sweep it."""
     device, cookie = made.device(), "task.9.1.1." + os.urandom(8).hex()
-    gone = subprocess.Popen(["true"])
-    who = {**process.this_process(""), "pid": gone.pid, "start": process.start_time(gone.pid), "cookie": cookie}
-    gone.wait()
+    who = {**dead_process(), "cookie": cookie}
     held = locks.take(device.lock)
     environment = {**os.environ, "PARALLEL_TRAIN_COOKIE": cookie}
     orphan = subprocess.Popen(["sleep", "1000"], env=environment, pass_fds=[held])
@@ -624,9 +630,7 @@ def test_requests_that_can_not_be_listed_cost_the_task_nothing(made):
 def test_the_next_worker_of_a_queue_sweeps_what_its_killed_shims_left_on_slots_that_nobody_takes(made):
     """Another host may have ended their attempts: then no claim tells of them."""
     device, cookie = made.device(), "task.9.1.1." + os.urandom(8).hex()
-    gone = subprocess.Popen(["true"])
-    who = {**process.this_process(""), "pid": gone.pid, "start": process.start_time(gone.pid), "cookie": cookie}
-    gone.wait()
+    who = {**dead_process(), "cookie": cookie}
     held = locks.take(device.lock)
     orphan = subprocess.Popen(["sleep", "1000"], env={**os.environ, "PARALLEL_TRAIN_COOKIE": cookie})
     try:
