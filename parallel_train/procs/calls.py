@@ -22,6 +22,7 @@ from parallel_train.core.facts import Claim
 from parallel_train.core.task import Json, Task
 from parallel_train.procs import aside, companion, process, shim
 from parallel_train.procs.beat import Beat
+from parallel_train.procs.order import of_any
 from parallel_train.store import records
 
 Order = dict[str, Any]
@@ -31,27 +32,19 @@ MADE_BY = "made_by"  # the key of a result that says for which call it stands
 
 def order_of(launch: Launch, queue: Path, worker: str, lease: float) -> Order:
     """What `procs.order.build` gives for a command."""
-    task = launch.task
-    order: Order = {
-        "queue": str(queue),
-        "worker": worker,
-        "task": task.id,
-        "attempt": launch.attempt,
-        "round": launch.round,
-        "identity": task.identity,
-        "heard": launch.heard,
-        "asked_round": launch.asked_round,
-        **_beat_of(lease),
+    made: Order = {
+        **of_any(launch, queue, worker, lease),
+        "shared": True,  # but without a child that beats: the companion is a process of its own already
         "needs": {},
         "slots": [],
         "gpus": [],
         "group": "",
         "made_with": {},
-        "output": str(queue.parent / str(task.output)),
+        "output": str(queue.parent / str(launch.task.output)),
         "started": "",
     }
-    order["cookie"] = shim.cookie(order)
-    return order
+    made["cookie"] = shim.cookie(made)
+    return made
 
 
 def copy_of(claim: Claim, task: Task, queue: Path) -> Order:
@@ -66,11 +59,6 @@ def copy_of(claim: Claim, task: Task, queue: Path) -> Order:
         "output": str(queue.parent / str(task.output)),
         "started": shim.stamp(),
     }
-
-
-def _beat_of(lease: float) -> Order:
-    # As on a shared disk, but without a child: the companion is a process of its own already.
-    return {"lease": lease, "beat": contact.interval(lease), "shared": True}
 
 
 def announce_copy(order: Order) -> bool:

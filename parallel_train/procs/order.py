@@ -50,17 +50,8 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
     """The order for one attempt. `stamp` (such as 20231228_143022) goes into the names of its logs."""
     task = launch.task
     return {
+        **of_any(launch, around.queue, around.worker, around.lease),
         "project": str(around.project),
-        "queue": str(around.queue),
-        "worker": around.worker,
-        "task": task.id,
-        "attempt": launch.attempt,
-        "round": launch.round,
-        "identity": task.identity,
-        "heard": launch.heard,
-        "asked_round": launch.asked_round,
-        "lease": around.lease,
-        "beat": contact.interval(around.lease),
         "shared": around.is_shared(),
         "wait": launch.wait,
         "needs": {name: [seen.round, seen.deciding, seen.last] for name, seen in launch.needs.items()},
@@ -80,6 +71,22 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
         "output": str(around.project / task.output) if task.output else None,
         "done_when": done_when(task, around.project),
         "timeout": task.timeout,
+    }
+
+
+def of_any(launch: Launch, queue: Path, worker: str, lease: float) -> dict[str, Any]:
+    """The part of an order that every attempt has, be it a command's or a call's."""
+    return {
+        "queue": str(queue),
+        "worker": worker,
+        "task": launch.task.id,
+        "attempt": launch.attempt,
+        "round": launch.round,
+        "identity": launch.task.identity,
+        "heard": launch.heard,
+        "asked_round": launch.asked_round,
+        "lease": lease,
+        "beat": contact.interval(lease),
     }
 
 
