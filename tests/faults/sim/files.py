@@ -28,6 +28,7 @@ class Files(Machine):
         if kind == "workers":
             return {n: (owner, self.is_alive(owner, actor.host)) for n, owner in self.disk.workers.items()}
         if kind == "beats":
+            self.heard_at[actor.pid] = self.now
             return self.disk.counters()
         if kind == "ends":  # every look begins with them
             is_alone = all(a is actor or a.kind in {"launcher", "command", "beat"} for a in self.actors.values())

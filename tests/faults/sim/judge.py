@@ -82,9 +82,10 @@ class Judge:
         key = (claim.task, claim.attempt)
         self.taken[key] = world.now
         self.must(claim.owner.machine != actor.host.name, f"{key} was taken over on its own host")
-        last = world.disk.beat_at[f"{claim.task}.{claim.attempt}"]
-        silence = actor.planned - last
-        is_late = actor.was_held or last > actor.planned  # a kernel held it back, or it was itself held up just here
+        last, heard = world.disk.beat_at[f"{claim.task}.{claim.attempt}"], world.heard_at.get(actor.pid)
+        self.must(heard is not None, f"{key} was taken over by {actor.name}, who had not looked again")
+        silence = heard - last
+        is_late = silence < 0  # it was held up since: nobody can look and write at once, and the end is the fence
         self.must(
             silence > claim.lease or is_late, f"{key} was taken over after {silence:.1f} s of silence by {actor.name}"
         )

@@ -56,6 +56,7 @@ class Machine:
         self.links = 0  # records made so far
         # Process -> how many there were when it last began to read; -1: others were about to write.
         self.read_at: dict[int, int] = {}
+        self.heard_at: dict[int, float] = {}  # when each scheduler listed the beats last, and has swept nothing since
         self.is_logging = False
         self.counts: dict[str, int] = {}
 

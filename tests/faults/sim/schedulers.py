@@ -44,7 +44,7 @@ class Schedulers(Machine):
 
     def sweep_left(self, actor: Actor) -> None:
         """What a new runner begins with: what dead shims left on its host."""
-        for slot in [slot for slot in self.signed if slot.startswith(f"{actor.host.name} ")]:
+        for slot in [slot for slot in self.signed if not self.is_shared or slot.startswith(f"{actor.host.name} ")]:
             self.sweep_dead_holder(actor, slot)
 
     def do_watch(self, actor: Actor, claim: Claim) -> None:
@@ -86,6 +86,7 @@ class Schedulers(Machine):
         return self.is_alive(claim.owner, actor.host) is False
 
     def do_sweep_claim(self, actor: Actor, claim: Claim) -> None:
+        self.heard_at.pop(actor.pid, None)  # that takes its time: whoever takes it over looks once more
         if claim.owner.boot == str(actor.host.boot):  # a cookie names a process by its start time too
             self._kill_children([n for n in (claim.owner.start,) if claim.owner.machine == actor.host.name])
 
