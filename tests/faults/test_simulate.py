@@ -9,6 +9,8 @@ import pytest
 
 from parallel_train.core import apply, decide, situation, state
 from parallel_train.core.contact import Contact
+from parallel_train.core.events import Ended
+from parallel_train.core.facts import End
 from tests.faults.sim import disk, every, product, queue, story, world
 from tests.faults.sim.story import Story
 
@@ -117,6 +119,15 @@ def taken_over_by_the_time_of_a_file(patch):
     patch.setattr(queue.Read, "_contact", contact)
 
 
+def taken_over_without_a_last_look(patch):
+    def end_as_lost(self, claim, outcome):
+        end = End(claim.task, claim.attempt, outcome)
+        yield "link", "ends", (claim.task, claim.attempt), end
+        return Ended(end)
+
+    patch.setattr(queue.SimQueue, "end_as_lost", end_as_lost)
+
+
 def takeover_that_does_not_wait(patch):
     patch.setitem(product.SHIM, "_wait_for_former_owner", says())
 
@@ -154,6 +165,7 @@ FAULTS = {  # each with what it must be found by, and a seed from which on that 
     states_not_refreshed: ("records say", 1),
     pid_without_start_time: ("", 1),
     taken_over_by_the_time_of_a_file: ("was taken over after", 10),
+    taken_over_without_a_last_look: ("had not looked again", 18),
     takeover_that_does_not_wait: ("starts while", 105),
     fence_ignored: ("", 33),
     never_halted: ("starts while", 59),
