@@ -16,9 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parallel_train.commands.beginning import new_worker
-from parallel_train.commands.calling import about, as_call, begin
-from parallel_train.commands.company import refuse_other_hosts
 from parallel_train.core import events, policy, wire
 from parallel_train.core.apply import apply
 from parallel_train.core.copies import is_worth_it
@@ -29,6 +26,9 @@ from parallel_train.errors import UsageError
 from parallel_train.procs import calls, process, proof
 from parallel_train.procs.runner import check_kernel
 from parallel_train.procs.shim import RefusedError, stamp
+from parallel_train.project.beginning import new_worker
+from parallel_train.project.calling import about, as_call, begin
+from parallel_train.project.company import refuse_other_hosts
 from parallel_train.store import submissions
 
 

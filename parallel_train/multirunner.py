@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from parallel_train.caller import Caller, Held
-from parallel_train.commands import project as projects
 from parallel_train.core import grid
 from parallel_train.core.grid import Point
 from parallel_train.core.plain import plain
@@ -26,6 +25,7 @@ from parallel_train.core.state import Line, Running, is_satisfied
 from parallel_train.core.task import Json, Metric, Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import reservations
+from parallel_train.project import reading
 from parallel_train.results.metrics import as_number, rank
 from parallel_train.store import records
 
@@ -221,8 +221,8 @@ class MultiRunner:
 
     def results(self) -> list[Result]:
         """The finished points, best value first; then those whose value is no number, in the order of the grid."""
-        tasks = projects.known_tasks(projects.existing_queue(self.ini_dir), SOURCE)
-        situation = projects.look(self.ini_dir, tasks)
+        tasks = reading.known_tasks(reading.existing_queue(self.ini_dir), SOURCE)
+        situation = reading.look(self.ini_dir, tasks)
         found = []
         for line in situation.lines.values():
             if is_satisfied(line.state):

@@ -15,7 +15,6 @@ from typing import TextIO
 from parallel_train.commands import plan
 from parallel_train.commands.ask import request
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.project import look, this_owner
 from parallel_train.commands.run import difference
 from parallel_train.commands.select import is_task_file
 from parallel_train.core.expand import script_stem
@@ -23,6 +22,7 @@ from parallel_train.core.situation import name_of
 from parallel_train.core.task import Task, digest, identity, is_ours, is_secret
 from parallel_train.errors import UsageError
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.reading import look, this_owner
 from parallel_train.report import asked as words
 from parallel_train.report.words import remark
 from parallel_train.store import preflight, queue, requests, submissions

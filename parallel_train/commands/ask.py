@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands.project import existing_queue, known_tasks, read_situation, this_owner
 from parallel_train.commands.select import select
 from parallel_train.core import asking
 from parallel_train.core.apply import apply
@@ -24,6 +23,7 @@ from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError, UsageError
 from parallel_train.procs import process
 from parallel_train.procs.runner import is_alive, stop, sweep
+from parallel_train.project.reading import existing_queue, known_tasks, read_situation, this_owner
 from parallel_train.report import asked as words
 from parallel_train.store import folders, requests
 from parallel_train.store.queue import DiskQueue

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TextIO
 
 from parallel_train.commands import results
-from parallel_train.commands.project import existing_queue, survey, this_owner
-from parallel_train.commands.workers import Worker, living
 from parallel_train.core import policy
 from parallel_train.core.apply import absorb, apply, note
 from parallel_train.core.decide import exit_code
@@ -25,6 +23,8 @@ from parallel_train.errors import ParallelTrainError, UsageError
 from parallel_train.procs import process
 from parallel_train.procs.runner import is_alive
 from parallel_train.procs.signals import Signals
+from parallel_train.project.reading import existing_queue, survey, this_owner
+from parallel_train.project.workers import Worker, living
 from parallel_train.report import workers as words
 from parallel_train.report.console import ConsoleReporter, Setup, make_reporter
 from parallel_train.report.memory import Said

@@ -13,11 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands import plan, workers
+from parallel_train.commands import plan
 from parallel_train.commands.add import SOURCE as ADDED
 from parallel_train.commands.gpus import Attempts
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.project import changed_since, existing_queue, look
 from parallel_train.commands.select import select
 from parallel_train.core import causes
 from parallel_train.core.differences import Change, changes
@@ -26,6 +25,8 @@ from parallel_train.core.state import Ended, Line, is_satisfied
 from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError
 from parallel_train.procs import aside, locks, order, outputs
+from parallel_train.project import workers
+from parallel_train.project.reading import changed_since, existing_queue, look
 from parallel_train.report import account, words
 from parallel_train.report.gpus import AttemptName, attempt_text
 from parallel_train.report.outlet import Outlet

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from parallel_train.commands.project import existing_queue, known_tasks, look
 from parallel_train.core import needless
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
 from parallel_train.procs import aside, process
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.reading import existing_queue, known_tasks, look
 from parallel_train.report import words
 from parallel_train.report.console import print_sheet
 from parallel_train.report.table import Column, Sheet

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from parallel_train.commands.project import known_tasks
 from parallel_train.commands.watch import watch
 from parallel_train.core.machine import Card
 from parallel_train.core.slots import Device
@@ -17,6 +16,7 @@ from parallel_train.errors import UsageError
 from parallel_train.procs import locks, process
 from parallel_train.procs.cards import Known
 from parallel_train.procs.gpus import Choice, Host, NoDriverError, NoneFreeError, choose, provider_of
+from parallel_train.project.reading import known_tasks
 from parallel_train.report.gpus import AttemptName, CardRow, GpusView, ProcessRow, gpus_json, sentences, sheets
 from parallel_train.report.watch import Picture, print_picture
 from parallel_train.store import queue

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from parallel_train.commands import project as projects
 from parallel_train.core.graph import did_you_mean
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Json, Task
 from parallel_train.errors import NothingSelectedError
+from parallel_train.project import reading
 from parallel_train.report import shape, table, words
 from parallel_train.report.console import print_sheet
 from parallel_train.results import collate
@@ -26,7 +26,7 @@ _MOST_REASONS = 8
 
 def results(project: Path, *, file: str | None, best: bool, as_csv: bool, as_json: bool, out: TextIO) -> int:
     """Print the results of the tasks of `file`, or of all; with `best` only the best of each table."""
-    situation = projects.look(project, _tasks(projects.existing_queue(project), file))
+    situation = reading.look(project, _tasks(reading.existing_queue(project), file))
     tables = collate.collate(situation, project)
     rows = [(ranked, row) for ranked in tables for row in _chosen(ranked, best=best)]
     if as_json:
@@ -48,7 +48,7 @@ def sheet(situation: Situation, project: Path) -> table.Sheet | None:
     tasks = [line.task for line in situation.lines.values()]
     if not any(task.metrics for task in tasks):
         return None
-    seen = projects.look(project, tasks, amiss=lambda _: None)
+    seen = reading.look(project, tasks, amiss=lambda _: None)
     for ranked in collate.collate(seen, project):
         if ranked.metric and ranked.has_results:
             top = table.results_sheet([_shown(row, ranked) for row in ranked.rows[:_AT_THE_END]], ranked.varying)
@@ -59,11 +59,11 @@ def sheet(situation: Situation, project: Path) -> table.Sheet | None:
 
 def _tasks(folder: Path, file: str | None) -> tuple[Task, ...]:
     if file is None:
-        return projects.known_tasks(folder)
+        return reading.known_tasks(folder)
     source = str(Path(file))
-    found = projects.known_tasks(folder, source)
+    found = reading.known_tasks(folder, source)
     if not found:
-        hint = did_you_mean(source, sorted({task.source for task in projects.known_tasks(folder)}))
+        hint = did_you_mean(source, sorted({task.source for task in reading.known_tasks(folder)}))
         raise NothingSelectedError(f"nothing of {file} was run here" + (f" ({hint})" if hint else ""))
     return found
 

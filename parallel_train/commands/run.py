@@ -9,10 +9,8 @@ import time
 from pathlib import Path
 
 from parallel_train.commands import plan
-from parallel_train.commands.beginning import check_disk_is_there, new_worker, to_repeat
 from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.project import project_folder, read_situation, survey, this_owner
 from parallel_train.commands.work import Prepared, preflight_faults, surroundings, work
 from parallel_train.core import graph
 from parallel_train.core.apply import apply
@@ -24,6 +22,8 @@ from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import order
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.beginning import check_disk_is_there, new_worker, to_repeat
+from parallel_train.project.reading import project_folder, read_situation, survey, this_owner
 from parallel_train.report import words
 from parallel_train.report.console import print_sheet
 from parallel_train.report.shape import plan_json

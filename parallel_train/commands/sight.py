@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parallel_train.commands import project as projects
 from parallel_train.commands.select import select
 from parallel_train.core import graph
 from parallel_train.core.situation import Situation, Wishes
@@ -18,6 +17,7 @@ from parallel_train.core.state import Ended, Line, Running
 from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError
 from parallel_train.procs.runner import is_alive
+from parallel_train.project import reading
 from parallel_train.report.words import remark
 from parallel_train.store.queue import DiskQueue
 
@@ -58,14 +58,14 @@ class Sight:
         if began < self._due:
             return False
         before = (self._counts, self.is_worked_on)
-        folder = projects.existing_queue(self.project)
+        folder = reading.existing_queue(self.project)
         counts = tuple(_count(folder / kind) for kind in _KINDS)
         if counts[:1] != self._counts[:1]:
             self._read_tasks(folder)
         if counts != self._counts or self._has_dead():
             self._read_records()
             before = ((), False)
-        disk = DiskQueue(folder, projects.this_owner("looking"), is_alive)
+        disk = DiskQueue(folder, reading.this_owner("looking"), is_alive)
         self._counts, self.is_worked_on = counts, disk.has_company()
         self._due = began + _SHARE * (time.monotonic() - began)
         return before != (self._counts, self.is_worked_on)
@@ -79,7 +79,7 @@ class Sight:
         return isinstance(line.state, Running) or (self.is_worked_on and self.may_go_on(line))
 
     def _read_tasks(self, folder: Path) -> None:
-        known, holding = projects.known_tasks(folder, everything=True), projects.known_tasks(folder)
+        known, holding = reading.known_tasks(folder, everything=True), reading.known_tasks(folder)
         self._known = {task.id: task for task in known}
         self._holding = frozenset(task.id for task in holding)
         if not self._chosen or not self.is_by_name:
@@ -98,7 +98,7 @@ class Sight:
 
     def _read_records(self) -> None:
         needed = graph.closure(self._chosen, {name: task.needs for name, task in self._known.items()})
-        self.situation = projects.look(self.project, [self._known[name] for name in needed], self._note)
+        self.situation = reading.look(self.project, [self._known[name] for name in needed], self._note)
         self.lines = [self.situation.lines[name] for name in self._chosen]
 
     def _note(self, text: str) -> None:

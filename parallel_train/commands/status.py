@@ -14,8 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands import workers
-from parallel_train.commands.project import existing_queue, known_tasks, look
 from parallel_train.commands.select import is_task_file, select
 from parallel_train.commands.watch import watch
 from parallel_train.core.explain import reason
@@ -23,6 +21,8 @@ from parallel_train.core.situation import Situation, Wishes, name_of
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Running
 from parallel_train.errors import NothingSelectedError
+from parallel_train.project import workers
+from parallel_train.project.reading import existing_queue, known_tasks, look
 from parallel_train.report import words
 from parallel_train.report.shape import task_json
 from parallel_train.report.table import Sheet, StatusRow, shortened, status_sheet

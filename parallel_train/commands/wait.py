@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands import workers
-from parallel_train.commands.project import existing_queue, known_tasks, read_situation, this_owner
 from parallel_train.commands.select import select
 from parallel_train.core import policy
 from parallel_train.core.apply import apply
@@ -22,6 +20,8 @@ from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Running, is_satisfied
 from parallel_train.errors import NothingSelectedError
 from parallel_train.procs.runner import is_alive
+from parallel_train.project import workers
+from parallel_train.project.reading import existing_queue, known_tasks, read_situation, this_owner
 from parallel_train.report import workers as words
 from parallel_train.report.shape import task_json
 from parallel_train.report.words import remark

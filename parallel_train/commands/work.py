@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands import plan, results, workers
-from parallel_train.commands.company import refuse_other_hosts
+from parallel_train.commands import plan, results
 from parallel_train.commands.detach import Background, Departing
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.workers import Worker
 from parallel_train.core import contact, policy
 from parallel_train.core.events import Warned
 from parallel_train.core.situation import Situation, abridge
@@ -23,6 +21,9 @@ from parallel_train.procs import mounts
 from parallel_train.procs.order import Surroundings
 from parallel_train.procs.runner import LocalRunner, check_kernel
 from parallel_train.procs.signals import Signals
+from parallel_train.project import workers
+from parallel_train.project.company import refuse_other_hosts
+from parallel_train.project.workers import Worker
 from parallel_train.report import summary, words
 from parallel_train.report.console import ConsoleReporter, Setup, make_reporter
 from parallel_train.scheduler import Scheduler

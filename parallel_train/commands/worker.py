@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TextIO
 
 from parallel_train.commands import plan
-from parallel_train.commands.beginning import new_worker
 from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.project import existing_queue, project_folder, read_situation, survey, this_owner
 from parallel_train.commands.work import Prepared, work
 from parallel_train.core import graph
 from parallel_train.core.events import Submitted
 from parallel_train.core.situation import Situation, Wishes, begin, name_of
 from parallel_train.core.state import Ended, Line, is_satisfied
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.beginning import new_worker
+from parallel_train.project.reading import existing_queue, project_folder, read_situation, survey, this_owner
 from parallel_train.report import words
 from parallel_train.report import workers as sentences
 from parallel_train.store import requests, submissions, trust

@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from parallel_train.commands.project import this_owner
 from parallel_train.core.facts import Claim, End, Exited, Outcome, Round
 from parallel_train.core.task import Metric, Task, identity, task_id
 from parallel_train.core.wire import end_data, round_data
+from parallel_train.project.reading import this_owner
 from parallel_train.store import queue, records, submissions
 
 AT = "2026-01-02T03:04:05Z"

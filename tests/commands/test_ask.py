@@ -10,13 +10,13 @@ import pytest
 from parallel_train.commands import add as add_command
 from parallel_train.commands import ask
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.project import known_tasks, look, this_owner
 from parallel_train.core.facts import Exited, Lost
 from parallel_train.core.situation import name_of
 from parallel_train.core.wire import end_of, request_of
 from parallel_train.errors import NothingSelectedError, UsageError
 from parallel_train.procs import process
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.reading import known_tasks, look, this_owner
 from parallel_train.store import records
 from parallel_train.store.queue import DiskQueue
 from tests.commands.history import History, task

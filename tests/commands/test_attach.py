@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from parallel_train.commands import attach, workers
-from parallel_train.commands.project import this_owner
-from parallel_train.commands.workers import Worker
+from parallel_train.commands import attach
 from parallel_train.core.decide import exit_code
 from parallel_train.core.facts import Exited, Request
 from parallel_train.core.situation import Situation, Wishes, load
@@ -17,6 +15,9 @@ from parallel_train.core.slots import Device, Pool
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.procs.runner import is_alive
+from parallel_train.project import workers
+from parallel_train.project.reading import this_owner
+from parallel_train.project.workers import Worker
 from parallel_train.report.view import view
 from parallel_train.store import requests, submissions
 from parallel_train.store.queue import DiskQueue

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import pytest
 
-from parallel_train.commands.company import refuse_other_hosts
-from parallel_train.commands.project import this_owner
 from parallel_train.core.facts import Owner
 from parallel_train.errors import UsageError
 from parallel_train.procs import mounts
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.company import refuse_other_hosts
+from parallel_train.project.reading import this_owner
 from parallel_train.store.queue import DiskQueue
 from tests.commands.history import History, task
 from tests.support.call import Caller, call

@@ -16,7 +16,6 @@ import pytest
 
 from parallel_train.commands.explain import explain
 from parallel_train.commands.options import RunOptions
-from parallel_train.commands.project import this_owner
 from parallel_train.commands.status import status
 from parallel_train.core.facts import Exited, Lost, Request, Round
 from parallel_train.core.slots import Device
@@ -24,6 +23,7 @@ from parallel_train.core.task import DoneWhen, Task, identity, late
 from parallel_train.core.wire import round_data
 from parallel_train.errors import NothingSelectedError, UsageError
 from parallel_train.procs import aside, locks
+from parallel_train.project.reading import this_owner
 from parallel_train.store import records, requests
 from parallel_train.store.queue import DiskQueue
 from tests.commands.history import AT, History, task

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from parallel_train.commands import gc
-from parallel_train.commands.project import this_owner
 from parallel_train.core.facts import Claim, Exited, Lost, NotStarted, Outcome, Owner
 from parallel_train.core.task import Task
 from parallel_train.procs import aside
+from parallel_train.project.reading import this_owner
 from tests.commands.history import History, task
 from tests.support.call import Caller, call
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 
 from parallel_train.commands.logs import logs
-from parallel_train.commands.project import this_owner
 from parallel_train.core.facts import Exited, Lost
 from parallel_train.errors import UsageError
 from parallel_train.procs.process import start_time
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.reading import this_owner
 from parallel_train.store.queue import DiskQueue
 from tests.commands.history import History, task
 from tests.support.wait import wait_until

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from parallel_train.commands import status, workers
-from parallel_train.commands.project import this_owner
+from parallel_train.commands import status
 from parallel_train.core.facts import Exited, Request
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.slots import Pool
 from parallel_train.procs.runner import is_alive
+from parallel_train.project import workers
+from parallel_train.project.reading import this_owner
 from parallel_train.report.table import Sheet
 from parallel_train.store import requests
 from parallel_train.store.queue import DiskQueue

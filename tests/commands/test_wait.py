@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from parallel_train.commands import wait, workers
-from parallel_train.commands.project import known_tasks, this_owner
+from parallel_train.commands import wait
 from parallel_train.commands.select import select
 from parallel_train.core.facts import Exited
 from parallel_train.procs.runner import is_alive
+from parallel_train.project import workers
+from parallel_train.project.reading import known_tasks, this_owner
 from parallel_train.store.queue import DiskQueue
 from tests.commands.history import History, task
 from tests.support.call import Caller, call

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from parallel_train.commands.project import known_tasks
 from parallel_train.core.facts import Request, Round
 from parallel_train.core.task import identity, task_id
 from parallel_train.core.wire import round_data
+from parallel_train.project.reading import known_tasks
 from parallel_train.store import records, requests, submissions
 from tests.support.sweep import Project, lives
 from tests.support.terminal import CTRL_C, Terminal

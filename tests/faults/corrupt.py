@@ -15,8 +15,8 @@ from typing import Any
 from unittest import mock
 
 from parallel_train.commands import app
-from parallel_train.commands.project import this_owner
 from parallel_train.core import wire
+from parallel_train.project.reading import this_owner
 from parallel_train.store import records
 from tests.faults.frame import Piece, Plan, Verdict
 from tests.support import call

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from parallel_train.commands.project import this_owner
 from parallel_train.core import wire
 from parallel_train.core.slots import Device
+from parallel_train.project.reading import this_owner
 from parallel_train.store import records
 from tests.faults import garble, probe
 from tests.faults.probe import Call

@@ -78,7 +78,7 @@ MUTANTS = (
     Mutant(
         "done means that the folder exists",
         (
-            ("commands/project.py", "if not (line.is_untouched or line.has_succeeded):", "if False:"),
+            ("project/reading.py", "if not (line.is_untouched or line.has_succeeded):", "if False:"),
             (
                 "core/state.py",
                 '\n    if found == "succeeded":',

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from parallel_train.commands.project import known_tasks, look
 from parallel_train.core.facts import Exited
 from parallel_train.core.task import Metric
+from parallel_train.project.reading import known_tasks, look
 from parallel_train.results.collate import collate
 from tests.commands.history import ACCURACY, History, task
 

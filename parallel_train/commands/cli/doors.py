@@ -13,7 +13,7 @@ _QUEUE = ".parallel-train"
 
 def project(directory: Path | None) -> Path:
     """The folder that -C names, from now on the current one. Raises UsageError."""
-    from parallel_train.commands.project import project_folder
+    from parallel_train.project.reading import project_folder
 
     return project_folder(directory)
 

@@ -57,7 +57,7 @@ def _work(machine: Machine, host: Host, name: str) -> int:
 
 
 def _survey(situation: Situation) -> list[Event]:
-    """As commands.project.survey does."""
+    """As project.reading.survey does."""
     outputs = product.load("procs.outputs")
     return [
         OutputFound(line.task.id, outputs.state(f"{PROJECT}/{line.task.output}", None))

@@ -9,7 +9,6 @@ from typing import Any
 
 from parallel_train import scheduler
 from parallel_train.commands import plan
-from parallel_train.commands.beginning import to_repeat
 from parallel_train.commands.worker import selection as due
 from parallel_train.core import contact, graph, policy
 from parallel_train.core.apply import absorb, apply, note
@@ -19,6 +18,7 @@ from parallel_train.core.situation import Situation, Wishes, begin
 from parallel_train.core.slots import Device, Pool
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
+from parallel_train.project.beginning import to_repeat
 from tests.faults.sim.disk import Submission
 from tests.faults.sim.judge import BrokenError
 from tests.faults.sim.queue import SimQueue

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from parallel_train.commands.project import this_owner
 from parallel_train.core.facts import Owner
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Pool
 from parallel_train.core.wire import device_of
 from parallel_train.procs.runner import is_alive
+from parallel_train.project.reading import this_owner
 from parallel_train.report import words
 from parallel_train.report.workers import Seen
 from parallel_train.store.queue import NAME, DiskQueue

@@ -9,9 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from parallel_train.commands import workers
-from parallel_train.commands.beginning import check_disk_is_there, to_repeat
-from parallel_train.commands.project import read_situation, survey, this_owner
 from parallel_train.core.events import Submitted
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.situation import begin as take_up
@@ -20,6 +17,9 @@ from parallel_train.core.state import Line
 from parallel_train.core.task import DoneWhen, Task, identity, task_id
 from parallel_train.errors import UsageError
 from parallel_train.procs import proof
+from parallel_train.project import workers
+from parallel_train.project.beginning import check_disk_is_there, to_repeat
+from parallel_train.project.reading import read_situation, survey, this_owner
 from parallel_train.store import queue, requests, submissions
 from parallel_train.store.queue import DiskQueue
 

@@ -1,4 +1,4 @@
-"""The project folder and its queue, as the commands open them."""
+"""The project folder and its queue, as whoever works or looks there opens them."""
 
 from __future__ import annotations
 
