@@ -10,7 +10,6 @@ import json
 import os
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from parallel_train.search import DistributedAsynchronousRandomSearch as DARS  # noqa: N817  its document calls it so
 from parallel_train.search import sync_parameters
@@ -20,18 +19,21 @@ config = document(comma=False, value=False, activations=("relu",))
 
 
 def training_process(args, rank, world_size):
-    torch.manual_seed(0)
-    model = torch.nn.Linear(4, 1)
-    if torch.distributed.is_initialized():
-        model = DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=args.learning_rate)
+    """By hand: torch's optimizers and its DistributedDataParallel take seconds to import.
+
+    Whoever does use that one imports torch.distributed.nn.functional before init_process_group: imported later, it
+    keeps the group and its threads to the very end, where they now and then abort the process.
+    """
+    weights = torch.zeros(4, requires_grad=True)
     batch = torch.full((args.batch_size // world_size, 4), float(rank))
     for _ in range(2):
-        optimizer.zero_grad()
-        loss = (model(batch) - 1).square().mean()
-        loss.backward()
-        optimizer.step()
-    return {"model": model.state_dict(), "learning_rate": args.learning_rate}, -loss.detach()
+        loss = (batch @ weights - 1).square().mean()
+        [slope] = torch.autograd.grad(loss, weights)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(slope)
+        with torch.no_grad():
+            weights -= args.learning_rate * slope
+    return {"weights": weights.detach(), "learning_rate": args.learning_rate}, -loss.detach()
 
 
 def create_parser():
