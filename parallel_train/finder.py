@@ -15,7 +15,7 @@ from parallel_train.training.bar import Bar
 from parallel_train.training.crew import Crew
 from parallel_train.training.data import make_data
 from parallel_train.training.job import Done, Epoch, Failed, Job, Progress, Setting
-from parallel_train.training.loop import read_weights
+from parallel_train.training.loop import WeightsError, read_weights
 from parallel_train.training.table import Row, Table, TrainingError
 
 __all__ = ["Epoch", "ParallelFinder", "Row", "Table", "TrainingError"]
@@ -116,14 +116,20 @@ class ParallelFinder:
             self.logs.update(best_time=float("inf"), best_time_model_idx=None, loss_for_best_time=None)
 
     def _hear(self, told: Progress | Done | Failed, bar: Bar) -> None:
+        if isinstance(told, Done):
+            told = self._keep(told)
         bar.hear(told)
-        if isinstance(told, Failed):
+        if not isinstance(told, Progress):
             self._ended[told.index] = told
-        elif isinstance(told, Done):
-            self._ended[told.index] = replace(told, weights=b"")
+
+    def _keep(self, told: Done) -> Done | Failed:
+        try:
             self.models[told.index] = read_weights(told.weights)
-            with self._locked():
-                self._log(told)
+        except WeightsError as error:
+            return Failed(told.index, str(error))
+        with self._locked():
+            self._log(told)
+        return replace(told, weights=b"")
 
     def _log(self, done: Done) -> None:
         loss, seconds = done.losses[-1], done.seconds

@@ -186,6 +186,7 @@ def test_the_core_keeps_no_state_of_its_own(name):
 
 # It writes results for the user that JSON can't hold; what would load one is nowhere.
 PICKLES = "multirunner.py"
+NAMES_AN_ERROR = "pickle.UnpicklingError"  # which loads nothing
 BANNED_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "click", "imp"}
 BANNED_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
 BANNED_CALLS |= {"subprocess.getoutput", "subprocess.getstatusoutput", "torch.load"}
@@ -197,7 +198,8 @@ ASKS_FIRST = "agents/checkpoints.py"  # weights_only=False must be asked for, an
 @pytest.mark.parametrize("name", MODULES)
 def test_what_must_never_be_written_is_not(name):
     banned = BANNED_IMPORTS - ({"pickle"} if name == PICKLES else set())
-    wrong = [f"{name}:{line} {full}" for line, full in imported(name) if full.split(".")[0] in banned]
+    imports = [(line, full) for line, full in imported(name) if full != NAMES_AN_ERROR]
+    wrong = [f"{name}:{line} {full}" for line, full in imports if full.split(".")[0] in banned]
     for line, callee, call in calls(name):
         if callee.startswith("pickle.") and callee != "pickle.dumps":
             wrong.append(f"{name}:{line} {callee}")

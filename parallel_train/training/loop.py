@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from torch import nn
 
 from parallel_train.training.data import Data, batches
 from parallel_train.training.job import Done, Epoch, Job, Progress, Setting
+
+_TO_ALLOW = re.compile(r"add_safe_globals\(\[.*?\]\)")  # as torch words what would help
 
 
 def make_model(job: Job, setting: Setting) -> Any:
@@ -110,5 +114,18 @@ def weights(model: Any) -> bytes:
     return written.getvalue()
 
 
+class WeightsError(Exception):
+    """Weights that can't be handed over from the process that trained them."""
+
+
 def read_weights(written: bytes) -> dict[str, Any]:
-    return dict(torch.load(io.BytesIO(written), weights_only=True))
+    """What `weights` gave. Raises WeightsError where reading it may run code, as for an unknown class."""
+    try:
+        return dict(torch.load(io.BytesIO(written), weights_only=True))
+    except UnpicklingError as error:
+        to_allow = _TO_ALLOW.search(str(error))
+        otherwise = f", or call torch.serialization.{to_allow[0]} first" if to_allow else ""
+        raise WeightsError(
+            "it was trained, but its weights can't be handed over: torch.load(weights_only=True) refuses them. "
+            f"Have its state_dict hold plain tensors{otherwise}"
+        ) from error

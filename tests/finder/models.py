@@ -51,6 +51,16 @@ class Crashes(Witness):
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
+class Marked(torch.Tensor):
+    """A tensor of the user's own class."""
+
+
+class Marks(Witness):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("marked", torch.zeros(1).as_subclass(Marked))
+
+
 class Endless(Witness):
     def forward(self, inputs):
         while True:

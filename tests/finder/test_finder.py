@@ -20,7 +20,7 @@ from parallel_train.errors import UsageError
 from parallel_train.procs.cores import usable_cores
 from parallel_train.training import forking
 from parallel_train.training.asked import shares
-from tests.finder.models import Crashes, Killed, Raises, Witness, data
+from tests.finder.models import Crashes, Killed, Marked, Marks, Raises, Witness, data
 
 pytestmark = pytest.mark.torch
 
@@ -140,6 +140,19 @@ def test_failures_come_together_at_the_end():
     assert {key for key in finder.logs if key.endswith("_loss")} >= {"model_0_loss", "model_2_loss", "model_6_loss"}
     assert "failed" in str(finder.table)
     assert multiprocessing.active_children() == []
+
+
+def test_weights_that_can_not_be_read_without_running_code_are_their_models_failure():
+    finder = ParallelFinder([Marks, Witness])
+    with pytest.raises(face.TrainingError) as caught:
+        finder.find(*data(), device_str="cpu", processes=1, threads=1)
+    assert "model 0 (Marks) on cpu:\nit was trained, but its weights can't be handed over" in str(caught.value)
+    assert "or call torch.serialization.add_safe_globals([tests.finder.models.Marked]) first" in str(caught.value)
+    assert (set(finder.models), [row.index for row in finder.table.failed]) == ({1}, [0])
+    assert "model_0_loss" not in finder.logs
+    with torch.serialization.safe_globals([Marked]):
+        finder.find(*data(), device_str="cpu", processes=1, threads=1)
+    assert type(finder.models[0]["marked"]) is Marked
 
 
 def test_nan_never_wins_and_a_second_find_starts_afresh():
