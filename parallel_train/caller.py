@@ -13,14 +13,15 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from parallel_train.core import events, policy, wire
 from parallel_train.core.apply import apply
-from parallel_train.core.copies import is_worth_it
+from parallel_train.core.copies import worth_it
 from parallel_train.core.decide import decide
-from parallel_train.core.facts import Claim, Lost
+from parallel_train.core.facts import Claim, Lost, Owner
 from parallel_train.core.task import Json, Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import calls, process, proof
@@ -96,7 +97,7 @@ class Caller:
             self.refresh()
             return self._next()
         except OSError as error:
-            self.complain(f"the queue does not answer: {error}; trying again")
+            self.complain(error)
             return None
 
     def _next(self) -> Held | None:
@@ -171,23 +172,23 @@ class Caller:
     def copy(self) -> Held | None:
         """A call that another process is still making, to be made here too, since this one is expected to win.
 
-        At most one copy of an attempt; the first end stands. For when `next` has found nothing.
+        At most one living copy of an attempt; the first end stands. For when `next` has found nothing.
         """
         self._check_process()
-        now = time.monotonic()
-        for claim in self.situation.unwatched.values():
-            key = (claim.task, claim.attempt)
+        for claim in worth_it(self.situation, self._first_seen, time.monotonic()):
             task = self.situation.lines[claim.task].task
-            elapsed = now - self._first_seen.get(key, now)
-            is_others = claim.owner.worker != self.worker and claim.identity == task.identity  # else changed meanwhile
-            if task.is_call and is_others and is_worth_it(self.situation, claim, elapsed):
-                order = calls.copy_of(claim, task, self.disk.folder)
-                try:
-                    if calls.announce_copy(order):
-                        return Held(self, task, claim.attempt, claim.round, order, is_copy=True)
-                except OSError as error:
-                    self.complain(f"the queue does not answer: {error}; trying again")
+            order = calls.copy_of(claim, task, self.disk.folder, self.worker)
+            try:
+                self._company.begin()  # its beat tells other hosts that the copier lives
+                if calls.announce_copy(order, self._may_live):
+                    return Held(self, task, claim.attempt, claim.round, order, is_copy=True)
+            except OSError as error:
+                self.complain(error)
         return None
+
+    def _may_live(self, owner: Owner) -> bool:
+        """Whether a worker lives, as far as can be seen from here: by its process, on another host by its beat."""
+        return owner.worker in {self.worker, *(other.worker for other in self.disk.others())}
 
     # ---- coming and going ----
 
@@ -195,15 +196,15 @@ class Caller:
         """Leave; a call that has not ended is given back. Also done when the process ends by itself."""
         if not self._has_joined or os.getpid() != self._pid:
             return
-        if self._held is not None:
-            self._held.give_back()
         self._has_joined = False
         atexit.unregister(self.close)
-        self._company.close()
         try:
-            self.disk.leave()
-        except OSError as error:
-            self.complain(str(error))
+            if self._held is not None:
+                self._held.give_back()
+        finally:
+            self._company.close()
+            with suppress(OSError):  # its companion has taken its records away, or others see that it is gone
+                self.disk.leave()
 
     def _join(self) -> None:
         if self._has_joined:
@@ -222,8 +223,9 @@ class Caller:
         for event in news:
             apply(self.situation, event)
 
-    def complain(self, text: str) -> None:
-        """Say a trouble once, not once a second."""
+    def complain(self, trouble: str | OSError) -> None:
+        """Say a trouble once, not once a second; of the queue's without the file, for each try has one of its own."""
+        text = trouble if isinstance(trouble, str) else f"the queue does not answer: {trouble.strerror}; trying again"
         if text != self._complaint:
             self._complaint = text
             print(f"parallel-train: {text}", file=sys.stderr, flush=True)
@@ -272,16 +274,18 @@ class Held:
     def succeed(self, result: Mapping[str, Json]) -> bool:
         """Write `result` to the call's output, as a JSON object; whether it is the one that counts.
 
-        The first result of a round stands, and its end after it. Raises TypeError for what JSON can't hold.
+        The first result of a round stands, and its end after it. A full disk is waited out; where that does not help
+        the call has failed, and UsageError says why. Raises TypeError for what JSON can't hold.
         """
         if self.is_taken():
             self.caller.ended(self, None)
             return False
         try:
             stands = calls.publish(self.order, result, self.caller.complain)
-        except (FileExistsError, NotADirectoryError) as error:
-            self.fail(f"its result can't be written: {error}")
-            return False
+        except OSError as error:
+            why = f"its result can't be written to {self.order['output']}: {error.strerror}"
+            self.fail(why)
+            raise UsageError(f"{self.task.name}: {why}") from error
         return self.end({"outcome": {"exited": 0}, "output": "there"}) and stands
 
     def fail(self, note: str) -> bool:
@@ -306,6 +310,11 @@ class Held:
             "cpu_seconds": round(time.process_time() - self._cpu, 3),
             "max_rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         }
-        end = calls.end(self.order, {**used, **how}, self.caller.complain)
+        try:
+            end = calls.end(self.order, {**used, **how}, self.caller.complain)
+        except OSError as error:
+            self.caller.ended(self, None)
+            queue = self.order["queue"]
+            raise UsageError(f"how {self.task.name} ended can't be written to {queue}: {error.strerror}") from error
         self.caller.ended(self, end)
         return end is not None

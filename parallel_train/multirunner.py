@@ -24,7 +24,7 @@ from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line, Running, is_satisfied
 from parallel_train.core.task import Json, Metric, Task
 from parallel_train.errors import UsageError
-from parallel_train.procs import reservations
+from parallel_train.procs import calls, reservations
 from parallel_train.project import reading
 from parallel_train.results.metrics import as_number, rank
 from parallel_train.store import records
@@ -150,11 +150,10 @@ class MultiRunner:
             self._mark(caller)
             if not self._call(held, fn):
                 errors += 1
+                self._mark(caller)
                 if errors >= self.max_error_times:
-                    self._mark(caller)
                     sys.exit(f"parallel-train: this process leaves, after {errors} of max_error_times={errors} errors")
                 time.sleep(error_wait_time)
-            self._mark(caller)
         self._mark(caller)
 
     def _next(self, caller: Caller) -> Held | None:
@@ -206,7 +205,10 @@ class MultiRunner:
         try:
             return {"params": params, "value": plain(value)}
         except TypeError:
-            return {"params": params, "value": None, "pickle": self._pickled(_number(held.task), pickle.dumps(value))}
+            number, data = _number(held.task), pickle.dumps(value)
+            path = self.result_dir / f"{number}.pkl"
+            name = calls.wait_out(str(path), lambda: self._pickled(number, data), held.caller.complain)
+            return {"params": params, "value": None, "pickle": name}
 
     def _pickled(self, number: int, data: bytes) -> str:
         """The name of the file with `data`: what stands there may be of another grid, or of who was faster."""

@@ -6,6 +6,8 @@ between its result and its end is not made again.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import subprocess
@@ -14,20 +16,23 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from parallel_train.core import contact
 from parallel_train.core.events import Launch
-from parallel_train.core.facts import Claim
+from parallel_train.core.facts import Claim, Owner
 from parallel_train.core.task import Json, Task
-from parallel_train.procs import aside, companion, process, shim
+from parallel_train.core.wire import owner_of
+from parallel_train.procs import aside, child, companion, process, shim
 from parallel_train.procs.beat import Beat
 from parallel_train.procs.order import of_any
 from parallel_train.store import records
 
 Order = dict[str, Any]
+Value = TypeVar("Value")
 _PATIENCE = 5.0  # seconds
 MADE_BY = "made_by"  # the key of a result that says for which call it stands
+_PASSING = child.PASSING - {errno.EROFS}  # what the disk may take after all if it is asked again
 
 
 def order_of(launch: Launch, queue: Path, worker: str, lease: float) -> Order:
@@ -47,10 +52,11 @@ def order_of(launch: Launch, queue: Path, worker: str, lease: float) -> Order:
     return made
 
 
-def copy_of(claim: Claim, task: Task, queue: Path) -> Order:
+def copy_of(claim: Claim, task: Task, queue: Path, worker: str) -> Order:
     """The order for a second process on the attempt that `claim` is for."""
     return {
         "queue": str(queue),
+        "worker": worker,
         "task": claim.task,
         "attempt": claim.attempt,
         "round": claim.round,
@@ -61,13 +67,30 @@ def copy_of(claim: Claim, task: Task, queue: Path) -> Order:
     }
 
 
-def announce_copy(order: Order) -> bool:
-    """Whether this process may copy that attempt: nobody did so before."""
-    return records.publish(f"{_beat(order)}.copy", [process.this_process("")], durable=False)
+def announce_copy(order: Order, lives: Callable[[Owner], bool]) -> bool:
+    """Whether this process may copy that attempt: nobody does who lives. Raises OSError.
+
+    A mark is never taken away from a dead copier: whoever comes next adds one, and exactly one of them can.
+    """
+    for nth in itertools.count(1):
+        mark = _mark(order, nth)
+        try:
+            copier = owner_of(records.read_one(mark))
+        except FileNotFoundError:
+            return records.publish(mark, [process.this_process(order["worker"])], durable=False)
+        except (records.DamagedError, records.NewerVersionError, KeyError, TypeError, ValueError):
+            continue  # nobody can say who that is
+        if lives(copier):
+            break
+    return False
 
 
 def _beat(order: Order) -> str:
     return os.path.join(order["queue"], "beats", "{}.{}".format(order["task"], order["attempt"]))
+
+
+def _mark(order: Order, nth: int) -> str:
+    return f"{_beat(order)}.copy{nth}"
 
 
 # ---- the claim ----
@@ -117,12 +140,13 @@ def is_result(order: Order) -> bool:
 def publish(order: Order, result: Mapping[str, Json], trouble: Callable[[str], None]) -> bool:
     """Make the result's file; False where one of this round stands already. A full disk is waited out.
 
-    Raises FileExistsError for somebody else's file in its place, TypeError for what JSON can't hold.
+    Raises OSError where waiting does not help, as for somebody else's file in its place; TypeError for what JSON
+    can't hold.
     """
     here = {name: order[name] for name in ("task", "identity", "round", "attempt")}
     here["host"] = process.this_machine()["host"]
     data = _json({**result, MADE_BY: here})
-    return wait_out(lambda: _place(order, data), trouble)
+    return wait_out(order["output"], lambda: _place(order, data), trouble)
 
 
 def _json(result: Mapping[str, Json]) -> bytes:
@@ -134,41 +158,58 @@ def _json(result: Mapping[str, Json]) -> bytes:
 
 def _place(order: Order, data: bytes) -> bool:
     output = order["output"]
-    os.makedirs(os.path.dirname(output), exist_ok=True)
+    folder = os.path.dirname(output)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder", folder) from None
     if records.place(output, data, durable=True, private=False):
         return True
     if is_result(order):
         return False
-    raise FileExistsError(0, "what stands there is not a result of this call", output)
+    raise FileExistsError(errno.EEXIST, "what stands there is not a result of this call", output)
 
 
-def wait_out(what: Callable[[], bool], trouble: Callable[[str], None]) -> bool:
-    """Do it, and again where the disk refuses: a result must not be lost for a full disk."""
+def wait_out(path: str, write: Callable[[], Value], trouble: Callable[[str], None]) -> Value:
+    """What `write` says, which is done again while the disk can't take `path` now: nothing is lost for a full one.
+
+    Raises OSError for what does not pass by itself, such as a missing permission or a disk that is read-only.
+    """
     delay = 0.1
     while True:
         try:
-            return what()
-        except (FileExistsError, NotADirectoryError):
-            raise  # no disk's fault
+            return write()
         except OSError as error:
-            trouble(f"the result can't be written yet: {error}")
+            if error.errno not in _PASSING:
+                raise
+            trouble(f"{path} can't be written yet: {error.strerror}; trying until it can")
             time.sleep(delay)
             delay = min(2 * delay, 5.0)
 
 
 def is_taken(order: Order) -> bool:
     """Whether the attempt has an end. Raises OSError where that can't be seen."""
-    return records.exists(os.path.join(order["queue"], "ends", "{}.{}".format(order["task"], order["attempt"])))
+    return records.exists(_end(order))
 
 
 def end(order: Order, how: Mapping[str, Any], trouble: Callable[[str], None]) -> dict[str, Any] | None:
-    """Link the end; None where another one stands. A full disk is waited out."""
+    """Link the end; None where another one stands. A full disk is waited out; raises OSError as `wait_out` does."""
     said = {"task": order["task"], "attempt": order["attempt"], "output": "none", "ended": shim.stamp(), **how}
-    is_ours = shim.say_end(order, said, lambda message: trouble(message["trouble"]))
-    for sign in (_beat(order), f"{_beat(order)}.copy"):  # of no use any more
-        with suppress(OSError):
-            os.unlink(sign)
+
+    def link() -> bool:
+        return shim.link_end(order, said, lambda message: trouble(message["trouble"]))
+
+    is_ours = wait_out(_end(order), link, trouble)
+    with suppress(OSError):  # signs of life are of no use any more
+        os.unlink(_beat(order))
+    with suppress(OSError):  # up to the last one
+        for nth in itertools.count(1):
+            os.unlink(_mark(order, nth))
     return said if is_ours else None
+
+
+def _end(order: Order) -> str:
+    return os.path.join(order["queue"], "ends", "{}.{}".format(order["task"], order["attempt"]))
 
 
 # ---- the companion ----
@@ -183,8 +224,8 @@ class Company:
         self._about = {**about, "pid": me["pid"], "start": me["start"]}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def hold(self, order: Order) -> None:
-        """Beat for that call. Raises OSError where no process can be started."""
+    def begin(self) -> None:
+        """Have it show other hosts that this process lives. Raises OSError where no process can be started."""
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._process = subprocess.Popen(
@@ -195,6 +236,10 @@ class Company:
                 start_new_session=True,
                 cwd="/",
             )
+
+    def hold(self, order: Order) -> None:
+        """Beat for that call, as `begin` does for the process."""
+        self.begin()
         self._say({"hold": order})
 
     def let_go(self, order: Order) -> None:

@@ -225,22 +225,26 @@ def say_end(order: Order, end: dict[str, Any], report: Report) -> bool:
 
     A full disk is waited out, since the end of a run must not be lost.
     """
-    path = _path(order, "ends", order["task"], order["attempt"])
     delay = 0.1
     while True:
-        if not _is_claim_ours(order):
-            report({"trouble": "the queue was deleted under this attempt: its result does not count"})
-            return False
         try:
-            is_ours = records.publish(path, [end]) or _stands(path, end)
+            return link_end(order, end, report)
         except OSError as error:
             report({"trouble": f"the end can't be written yet: {error}"})
             time.sleep(delay)
             delay = min(2 * delay, 5.0)
-            continue
-        if not is_ours:
-            report({"trouble": "this attempt was ended by somebody else: its result does not count"})
-        return is_ours
+
+
+def link_end(order: Order, end: dict[str, Any], report: Report) -> bool:
+    """The same in one try. Raises OSError where the disk refuses."""
+    if not _is_claim_ours(order):
+        report({"trouble": "the queue was deleted under this attempt: its result does not count"})
+        return False
+    path = _path(order, "ends", order["task"], order["attempt"])
+    is_ours = records.publish(path, [end]) or _stands(path, end)
+    if not is_ours:
+        report({"trouble": "this attempt was ended by somebody else: its result does not count"})
+    return is_ours
 
 
 def _stands(path: str, end: dict[str, Any]) -> bool:

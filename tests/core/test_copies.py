@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parallel_train.core.copies import is_worth_it
+from parallel_train.core.copies import worth_it
 from parallel_train.core.facts import Attempt, Claim, End, Exited, Owner
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.slots import Pool
@@ -14,6 +14,9 @@ from parallel_train.core.task import Task
 
 def claim(task: str, worker: str) -> Claim:
     return Claim(task, 1, 1, "", {}, Owner(worker, "", "", "", "", 1, 1), (), (), "", "")
+
+
+NOW = 5000.0
 
 
 def situation(**took: list[float]) -> Situation:
@@ -27,8 +30,16 @@ def situation(**took: list[float]) -> Situation:
     return s
 
 
+def running(s: Situation, name: str, worker: str = "slow", **task) -> Claim:
+    """A call that this worker makes now."""
+    made = claim(name, worker)
+    s.lines[name] = Line(Task(name, ("f",), id=name, **{"is_call": True, **task}), attempts=(Attempt(made),))
+    s.unwatched[name, 1] = made
+    return made
+
+
 @pytest.mark.parametrize(
-    ("took", "elapsed", "worth_it"),
+    ("took", "elapsed", "worth_it_"),
     [
         ({}, 1000, False),  # nobody knows how long a call takes
         ({"me": [10]}, 0, False),  # it takes as long there as here
@@ -42,12 +53,43 @@ def situation(**took: list[float]) -> Situation:
         ({"me": [0.1]}, 0.2, False),  # it would save too little
     ],
 )
-def test_what_is_expected(took, elapsed, worth_it):
-    assert is_worth_it(situation(**took), claim("x", "slow"), elapsed) == worth_it
+def test_what_is_expected(took, elapsed, worth_it_):
+    s = situation(**took)
+    made = running(s, "x")
+    assert worth_it(s, {("x", 1): NOW - elapsed}, NOW) == [made] * worth_it_
 
 
 def test_what_runs_still_and_what_failed_says_nothing_of_how_long_a_call_takes():
     s = situation(me=[10])
-    for name, end in (("running", None), ("failed", End("failed", 1, Exited(1), seconds=1000))):
-        s.lines[name] = Line(Task(name, ("f",), id=name), attempts=(Attempt(claim(name, "slow"), end),))
-    assert is_worth_it(s, claim("running", "slow"), 16)
+    failed = Attempt(claim("failed", "slow"), End("failed", 1, Exited(1), seconds=1000))
+    s.lines["failed"] = Line(Task("failed", ("f",), id="failed"), attempts=(failed,))
+    made = running(s, "x")
+    assert worth_it(s, {("x", 1): NOW - 16}, NOW) == [made]
+
+
+@pytest.mark.parametrize("other", [{"is_call": False}, {"worker": "me"}, {"identity": "changed since"}])
+def test_only_calls_of_others_as_they_were_claimed(other):
+    s = situation(me=[10])
+    running(s, "x", **other)
+    assert worth_it(s, {("x", 1): 0.0}, NOW) == []
+
+
+def test_what_was_never_seen_before_has_just_begun():
+    s = situation(me=[10])
+    running(s, "x")
+    assert worth_it(s, {}, NOW) == []
+
+
+def test_all_calls_are_judged_in_one_walk_over_the_lines():
+    class Lines(dict):
+        walks = 0
+
+        def values(self):
+            self.walks += 1
+            return super().values()
+
+    s = situation(me=[10])
+    made = [running(s, name) for name in "abc"]
+    s.lines = Lines(s.lines)
+    assert worth_it(s, {(name, 1): 0.0 for name in "abc"}, NOW) == made
+    assert s.lines.walks == 1

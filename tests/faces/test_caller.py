@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -19,7 +21,8 @@ from parallel_train.core.situation import name_of
 from parallel_train.core.state import Ended
 from parallel_train.core.task import Metric, Task
 from parallel_train.errors import UsageError
-from parallel_train.procs import calls
+from parallel_train.procs import calls, process
+from parallel_train.store import records
 from tests.support.sweep import Project
 from tests.support.wait import wait_until
 
@@ -204,6 +207,116 @@ def test_a_fork_can_not_claim_for_its_parent(caller):
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert len(list((caller.disk.folder / "workers").iterdir())) == 1
+
+
+# ---- a disk that refuses ----
+
+
+def test_a_full_disk_is_waited_out_and_said_once(caller, capsys):
+    refusals = iter((errno.ENOSPC, errno.EDQUOT))
+
+    def write() -> str:
+        if (number := next(refusals, None)) is not None:
+            raise OSError(number, "it is full", f".tmp-{number}")  # each try has a name of its own
+        return "written"
+
+    assert calls.wait_out("results/a.json", write, caller.complain) == "written"
+    assert capsys.readouterr().err == (
+        "parallel-train: results/a.json can't be written yet: it is full; trying until it can\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["EACCES", "EPERM", "EROFS", "ENAMETOOLONG", "ENOTDIR", "ELOOP", "EFBIG", "EEXIST"])
+def test_what_does_not_pass_is_not_waited_for(name):
+    def write() -> None:
+        raise OSError(getattr(errno, name), name)
+
+    with pytest.raises(OSError, match=name):
+        calls.wait_out("results/a.json", write, pytest.fail)
+
+
+def test_a_result_that_can_not_be_written_is_the_failure_of_its_call_and_an_error(caller, project):
+    held = taken(caller)
+    project.write("results", "a file")
+    with pytest.raises(
+        UsageError, match=r"a: its result can't be written to .*/results/a.json: .*/results is no folder"
+    ):
+        held.succeed({"value": 1})
+    (project.root / "results").unlink()
+    assert states(project)["a"] == "failed"
+    assert "its result can't be written" in project.ask("explain", "a").out
+
+
+def test_an_end_that_can_not_be_written_is_an_error_and_the_process_can_leave(caller, project):
+    held = taken(caller)
+    ends = project.root / ".parallel-train/ends"
+    kept = ends.rename(ends.with_name("kept"))
+    ends.symlink_to("ends")
+    with pytest.raises(UsageError, match=r"how a ended can't be written to .*: Too many levels"):
+        held.succeed({"value": 1})
+    caller.close()
+    ends.unlink()
+    kept.rename(ends)
+    assert project.queue("workers") == []
+    assert states(project)["a"] is None
+
+
+# ---- copies ----
+
+COPIES = """
+import time
+from parallel_train.caller import Caller
+caller = Caller(".")
+assert caller.next() is None
+caller._first_seen = dict.fromkeys(caller._first_seen, -1000.0)
+print(caller.copy().task.name, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def late(caller: Caller, other: Caller) -> Held:
+    """A call that `caller` makes for so long that `other` would copy it."""
+    taken(other).succeed({"value": 1})
+    held = taken(caller)
+    assert other.next() is None
+    other._first_seen = dict.fromkeys(other._first_seen, -1000.0)
+    return held
+
+
+def test_one_who_lives_copies_a_call_and_when_it_is_killed_another_does(late, other, project):
+    argv = [sys.executable, "-c", COPIES]
+    process = subprocess.Popen(argv, cwd=project.root, env=project.environment, stdout=subprocess.PIPE, text=True)
+    project.started.append(process)
+    with process.stdout:
+        assert process.stdout.readline().strip() == late.task.name
+    assert other.copy() is None
+    process.kill()
+    process.wait()
+    copy = other.copy()
+    assert (copy.task, copy.attempt, copy.is_copy) == (late.task, late.attempt, True)
+    assert other.copy() is None  # it has one
+    assert copy.succeed({"value": 2})
+    assert not late.succeed({"value": 1})
+    assert list((project.root / ".parallel-train/beats").glob("*copy*")) == []
+
+
+def test_a_copier_on_another_host_is_gone_after_a_lease_of_silence(late, other):
+    there = {**process.this_process("there"), "machine": "another", "host": "another"}
+    folder = other.disk.folder
+    records.publish(str(folder / "workers/there"), [{"owner": there, "lease": 0.5}])
+    records.publish(str(folder / f"beats/{late.task.id}.{late.attempt}.copy1"), [there])
+    began = time.monotonic()
+    assert other.copy() is None
+    assert wait_until(other.copy, "it is silent").task == late.task
+    assert time.monotonic() - began > 0.5
+
+
+def test_a_copiers_mark_that_nobody_can_read_holds_nothing_up(late, other):
+    mark = other.disk.folder / f"beats/{late.task.id}.{late.attempt}.copy1"
+    mark.write_text("nonsense")
+    assert other.copy().task == late.task
+    assert mark.read_text() == "nonsense"
 
 
 # ---- death ----

@@ -168,7 +168,7 @@ def f(x):
     return x
 
 if not os.path.exists("again"):
-    shim.say_end = lambda *_: os.kill(os.getpid(), 9)
+    shim.link_end = lambda *_: os.kill(os.getpid(), 9)
 a=MultiRunner()
 a.generate_ini([[1, 2]])
 a.run(f)
