@@ -41,6 +41,7 @@ POINTS = {f"{size} {layers} {rate}" for size in (16, 64, 256) for layers in (1, 
 class Script:
     project: Project
     name: str = "new_run.py"
+    record: str = "calls"  # where its calls record themselves
 
     def write(self, text: str, **filled: str) -> Script:
         self.project.write(self.name, text.format(**filled) if filled else text)
@@ -91,7 +92,7 @@ class Script:
         return [int(line[1]) for line in lines if line[0] == "began" and tuple(line[1:]) not in ended]
 
     def _lines(self) -> list[str]:
-        path = self.project.root / "calls"
+        path = self.project.root / self.record
         return path.read_text().splitlines() if path.exists() else []
 
     def markers(self, folder: str = "ini") -> set[str]:

@@ -109,7 +109,7 @@ def _umask() -> int:
     return now
 
 
-def test_what_is_given_back_costs_nothing_and_what_fails_comes_again_after_a_while(caller, other, project):
+def test_what_is_given_back_costs_nothing_and_what_fails_comes_again_after_a_while(caller, other, project, asked):
     held = taken(caller)
     held.give_back()
     again = taken(other)
@@ -117,8 +117,9 @@ def test_what_is_given_back_costs_nothing_and_what_fails_comes_again_after_a_whi
     assert again.fail("ValueError: no")
     assert other.situation.lines[again.task.id].state == Ended("failed", 2)  # these have no retries
     assert project.status()[again.task.name]["attempts"] == 2
-    assert "ValueError: no" in project.ask("explain", "1").out
-    assert "the process that makes the call says what it has to say itself" in project.ask("logs", "1").text
+    assert "ValueError: no" in asked("explain", "1").out
+    logs = asked("logs", "1")
+    assert "the process that makes the call says what it has to say itself" in logs.out + logs.err
 
 
 def test_a_pause_holds_all_and_a_cancelled_call_is_not_made(caller, project):
@@ -170,18 +171,18 @@ def test_a_queue_that_was_deleted_under_a_call_does_not_take_its_result(caller, 
     assert "the queue was deleted under this attempt" in capsys.readouterr().err
 
 
-def test_it_is_seen_while_it_works_and_gone_when_it_leaves(caller, project):
+def test_it_is_seen_while_it_works_and_gone_when_it_leaves(caller, project, asked):
     assert project.queue("workers") == []
     held = taken(caller)
     [record] = project.queue("workers")
     assert record.name == caller.worker
-    assert "No process makes these calls" not in project.ask("status").out
+    assert "No process makes these calls" not in asked("status").out
     beat = project.root / ".parallel-train" / "beats" / f"{held.task.id}.{held.attempt}"
     assert not beat.exists()  # a call shorter than a beat writes none
     held.give_back()
     caller.close()
     assert project.queue("workers") == project.queue("beats") == []
-    assert "No process makes these calls now: start their script again" in project.ask("status").out
+    assert "No process makes these calls now: start their script again" in asked("status").out
 
 
 def test_its_companion_beats_as_often_as_its_lease_asks_for(project):
@@ -235,7 +236,7 @@ def test_what_does_not_pass_is_not_waited_for(name):
         calls.wait_out("results/a.json", write, pytest.fail)
 
 
-def test_a_result_that_can_not_be_written_is_the_failure_of_its_call_and_an_error(caller, project):
+def test_a_result_that_can_not_be_written_is_the_failure_of_its_call_and_an_error(caller, project, asked):
     held = taken(caller)
     project.write("results", "a file")
     with pytest.raises(
@@ -244,7 +245,7 @@ def test_a_result_that_can_not_be_written_is_the_failure_of_its_call_and_an_erro
         held.succeed({"value": 1})
     (project.root / "results").unlink()
     assert states(project)["a"] == "failed"
-    assert "its result can't be written" in project.ask("explain", "a").out
+    assert "its result can't be written" in asked("explain", "a").out
 
 
 def test_an_end_that_can_not_be_written_is_an_error_and_the_process_can_leave(caller, project):

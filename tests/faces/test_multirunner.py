@@ -36,13 +36,11 @@ def runner(project: Project, **more) -> MultiRunner:
     return MultiRunner(project.root / "ini", project.root / "results", if_log=False, **more)
 
 
-def is_complete(project: Project, points: int = 18) -> bool:
+def is_complete(project: Project, folder: str = "ini", results: str = "results") -> bool:
     """Whether `status` calls every point succeeded, with a result file each and nothing else beside them."""
-    files = {f"{number}.json" for number in range(points)}
-    endings = Project(project.root / "ini").endings()
-    return (
-        set(endings.values()) == {"succeeded"} and {path.name for path in (project.root / "results").iterdir()} == files
-    )
+    files = {path.name for path in (project.root / results).iterdir()}
+    endings = Project(project.root / folder).endings()
+    return set(endings.values()) == {"succeeded"} and files == {f"{number}.json" for number in range(18)}
 
 
 # ---- the example ----
@@ -71,22 +69,22 @@ def test_the_readme_shows_it_as_it_runs(project):
     assert said.splitlines()[-18].startswith("(256, 1, 0.1) 25.6 ")
 
 
-def test_status_results_and_explain_show_its_points_and_a_worker_leaves_them_alone(script, project):
+def test_status_results_and_explain_show_its_points_and_a_worker_leaves_them_alone(script, project, asked):
     wait = "while not os.path.exists('go'): time.sleep(0.01)"
     script.write(EXAMPLE, wait=wait, options="")
     running = script.start()
     wait_until(script.callers, "the first call is being made")
-    status = project.ask("status", "ini/")
+    status = asked("status", "ini/")
     assert "18 tasks: 1 running, 17 ready" in status.out
     assert f"(process {running.pid} on " in status.out
     assert "python new_run.py" in status.out
     assert script.markers() == {"0_running", *(f"{number}_to_run" for number in range(1, 18))}
-    assert "runs now: attempt 1" in project.ask("explain", "1", "-C", "ini").out
+    assert "runs now: attempt 1" in asked("explain", "1", "-C", "ini").out
     worker = project.run("worker", "-C", "ini", gpus="cpu:1")
     assert (worker.code, "18 calls are for their own script to make" in worker.out) == (0, True), worker.text
     project.write("go", "")
     assert running.wait(60) == 0
-    table = project.ask("results", "ini", "--csv").out.splitlines()
+    table = asked("results", "ini", "--csv").out.splitlines()
     assert table[0].startswith("number,name,arg0,arg1,arg2,value,")
     assert ",256,1,0.1,25.6," in table[1]
     assert script.calls("ended") == EVERY_POINT_ONCE
@@ -113,27 +111,40 @@ def on_two_hosts(project: Project, script: Script) -> None:
         host.begin([*ENTER, *host.set_up(), "sh", "-c", crowd, "sh", *script.argv])
 
 
+# All of them go on to a second grid, with calls that take longer.
+ON_TO_ANOTHER_GRID = """
+CALLS = "calls_again"
+a=MultiRunner("again/", "results_again/", speculate=False)
+a.generate_ini([[16,64,256], [1,2], [0.001,0.01,0.1]])
+a.run(train_a_model)
+"""
+KILLS = 6
+
+
 @hosts
-@pytest.mark.parametrize("kills", [0, 6])
-def test_two_hosts_with_three_cards_and_four_processes_on_each(script, project, kills):
+def test_two_hosts_with_three_cards_and_four_processes_on_each(project):
     """Also where a quarter of the processes is killed while they make calls."""
-    text = EXAMPLE.format(wait=f"time.sleep({0.5 if kills else 0.1})", options="speculate=False")
-    script.write(text.replace("a=Multi", ON_A_GPU + "a=Multi"))
+    text = EXAMPLE.format(wait="time.sleep(0.1 if CALLS == 'calls' else 0.5)", options="speculate=False")
+    text = text.replace('"calls"', "CALLS").replace("a=Multi", f"CALLS = 'calls'{ON_A_GPU}a=Multi")
+    script = Script(project).write(text + ON_TO_ANOTHER_GRID)
+    again = Script(project, record="calls_again")
     on_two_hosts(project, script)
-    for n in range(kills):
-        wait_until(lambda n=n: sum(script.calls("began").values()) > n, "calls are being made", 120)
+    wait_until(lambda: len(list(project.root.glob("card.*"))) == 24, "all have begun", 120)
+    for n in range(KILLS):
+        wait_until(lambda n=n: sum(again.calls("began").values()) > n, "calls of the second grid are being made", 120)
         with suppress(IndexError, ProcessLookupError):  # a slow machine: the calls are over already
             os.kill(random.Random(n).choice(callers(project)), signal.SIGKILL)
     assert [crowd.wait(120) for crowd in project.started] == [0, 0], project.said
-    assert script.markers() == FINISHED
-    assert is_complete(project)
-    assert {result.host for result in runner(project).results()} <= {"alpha", "beta"}
-    assert set(script.calls("ended")) == POINTS
-    assert sum(script.calls("began").values()) <= len(POINTS) + kills
-    if kills == 0:
-        assert script.calls("ended") == EVERY_POINT_ONCE
-        cards = Counter(tuple(path.name.split(".")[1:4:2]) for path in project.root.glob("card.*"))
-        assert cards == {(host, gpu): 4 for host in ("alpha", "beta") for gpu in "012"}
+    assert script.markers() == again.markers("again") == FINISHED
+    assert script.calls("ended") == EVERY_POINT_ONCE
+    assert set(again.calls("ended")) == POINTS
+    assert sum(again.calls("began").values()) <= len(POINTS) + KILLS
+    for folder, results in (("ini", "results"), ("again", "results_again")):
+        assert is_complete(project, folder=folder, results=results)
+        made = MultiRunner(project.root / folder, project.root / results, if_log=False).results()
+        assert {result.host for result in made} <= {"alpha", "beta"}
+    cards = Counter(tuple(path.name.split(".")[1:4:2]) for path in project.root.glob("card.*"))
+    assert cards == {(host, gpu): 4 for host in ("alpha", "beta") for gpu in "012"}
 
 
 def callers(project: Project) -> list[int]:
@@ -196,7 +207,7 @@ a.run(f, error_wait_time=0)
 )
 
 
-def test_a_poison_point_is_given_up_after_three_errors_and_the_others_are_made(project):
+def test_a_poison_point_is_given_up_after_three_errors_and_the_others_are_made(project, asked):
     script = Script(project).write(FAILS.replace("OPTIONS", ""))
     code, said = script.run()
     assert code == 0, said
@@ -206,10 +217,10 @@ def test_a_poison_point_is_given_up_after_three_errors_and_the_others_are_made(p
     assert "in f" in said  # its traceback
     status = Project(project.root / "ini").status()["point1"]
     assert (status["ending"], status["attempts"], status["exit_code"]) == ("failed", 3, 1)
-    logs = project.ask("logs", "ini", "2")
+    logs = asked("logs", "ini", "2")
     assert "ValueError: no 1" in logs.out
     assert logs.err == ""
-    assert "ValueError: no 1" in project.ask("explain", "ini", "2").out
+    assert "ValueError: no 1" in asked("explain", "ini", "2").out
 
 
 def test_a_process_leaves_after_so_many_errors_and_its_points_stay(project):
@@ -223,7 +234,7 @@ def test_a_process_leaves_after_so_many_errors_and_its_points_stay(project):
     assert script.calls("began")["1"] == 2
 
 
-def test_ctrl_c_gives_the_point_back_at_no_cost(script, project):
+def test_ctrl_c_gives_the_point_back_at_no_cost(script, project, asked):
     script.write(EXAMPLE, wait="while not os.path.exists('go'): time.sleep(0.01)", options="")
     first = script.start()
     wait_until(script.callers, "a call is being made")
@@ -234,7 +245,7 @@ def test_ctrl_c_gives_the_point_back_at_no_cost(script, project):
     assert script.run()[0] == 0
     assert script.calls("ended") == EVERY_POINT_ONCE
     assert Project(project.root / "ini").status()["point0"]["ending"] == "succeeded"
-    assert "worker" in project.ask("explain", "ini", "1").out
+    assert "worker" in asked("explain", "ini", "1").out
 
 
 # ---- cancel ----
@@ -253,12 +264,12 @@ def test_ctrl_c_in_a_notebook_leaves_nobody_at_work_and_the_next_run_goes_on(pro
     assert [result.value for result in one.results()] == [2, 1]
 
 
-def test_the_result_of_a_cancelled_call_does_not_count_and_a_retry_makes_it_again(script, project):
+def test_the_result_of_a_cancelled_call_does_not_count_and_a_retry_makes_it_again(script, project, asked):
     script.write(EXAMPLE, wait="while not os.path.exists('go'): time.sleep(0.01)", options="")
     running = script.start()
     wait_until(script.callers, "a call is being made")
-    cancelled = project.ask("cancel", "-C", "ini", "1")
-    assert cancelled.code == 0, cancelled.text
+    cancelled = asked("cancel", "-C", "ini", "1")
+    assert cancelled.code == 0, cancelled.err
     assert "its result will not count" in cancelled.out
     assert script.callers() == [running.pid]  # it goes on
     project.write("go", "")
@@ -266,7 +277,7 @@ def test_the_result_of_a_cancelled_call_does_not_count_and_a_retry_makes_it_agai
     assert script.calls("ended") == EVERY_POINT_ONCE
     assert script.markers() == {"0_to_run"} | FINISHED - {"0_finished"}
     assert not (project.root / "results/0.json").exists()
-    assert "start their script again" in project.ask("retry", "-C", "ini", "1").out
+    assert "start their script again" in asked("retry", "-C", "ini", "1").out
     assert script.run()[0] == 0
     assert script.calls("ended") == {**EVERY_POINT_ONCE, "16 1 0.001": 2}
     assert script.markers() == FINISHED
