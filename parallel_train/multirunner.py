@@ -26,6 +26,7 @@ from parallel_train.core.task import Json, Metric, Task
 from parallel_train.errors import UsageError
 from parallel_train.procs import calls, reservations
 from parallel_train.project import reading
+from parallel_train.report import paste
 from parallel_train.results.metrics import as_number, rank
 from parallel_train.store import records
 
@@ -142,7 +143,8 @@ class MultiRunner:
         self._say(f"{len(lines) - len(left)} of {len(lines)} points are finished; results in {self.result_dir}")
         if left:
             named = " ".join(left[:_MOST_NAMED]) + (" …" if len(left) > _MOST_NAMED else "")
-            self._say(f"Not finished: {named}. Why: parallel-train explain -C {self.ini_dir} {left[0]}")
+            why = paste.command("explain", left[0], project=str(self.ini_dir))
+            self._say(f"Not finished: {named}. Why: {why}")
 
     def _call_all(self, caller: Caller, fn: Callable[..., Any], error_wait_time: float) -> None:
         errors = 0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import parallel_train
+from parallel_train.commands.app import COMMANDS
 
 ROOT = Path(parallel_train.__file__).parent
 PACKAGE = "parallel_train"
@@ -20,7 +23,8 @@ FACES = ("agents/checkpoints.py", "agents/ranks.py", "caller.py", "finder.py", "
 # `{python} -m` programs of their own, started as processes and never imported.
 PROGRAMS = ("demo/",)
 # Where any error whatever is caught: one for people, and one for what a person's own model raises.
-GATES = {"commands/app.py", "multirunner.py", "training/worker.py"}
+GATE = "commands/app.py"
+GATES = {GATE, "multirunner.py", "training/worker.py"}
 
 # Who may import whom. A module's layer is its folder, or its own name at the top.
 ALLOWED = {
@@ -239,6 +243,30 @@ def test_only_the_gate_and_who_calls_a_function_of_the_user_catch_everything(nam
             if set(caught) & {"", "Exception", "BaseException"}:
                 broad.append(node.lineno)
     assert broad == [] or name in GATES, f"{name}: {broad}"
+
+
+PASTE = "report/paste.py"  # puts together what a person can type
+TYPED = re.compile(rf"parallel-train ({'|'.join(c.__name__ for group in COMMANDS.values() for c in group)})\b")
+
+
+@pytest.mark.parametrize("name", [m for m in MODULES if m != PASTE])
+def test_every_command_that_is_printed_is_put_together_in_one_place(name):
+    """Else it would lack the folder where the reader gave -C. Docstrings are help, or for who reads the code."""
+    wrong = []
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    notes = {
+        id(n.body[0].value)
+        for n in ast.walk(tree(name))
+        if isinstance(n, documented) and n.body and isinstance(n.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in notes:
+            wrong += [f"{name}:{node.lineno} {found[0]}" for found in TYPED.finditer(node.value)]
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+            filled = any(str(one).endswith("parallel-train ") and other is None for one, other in pairwise(parts))
+            wrong += [f"{name}:{node.lineno} {ast.unparse(node)}"] if filled and name != GATE else []
+    assert wrong == []
 
 
 LONGEST_FUNCTION, LONGEST_MODULE = 50, 320

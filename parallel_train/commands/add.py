@@ -24,6 +24,7 @@ from parallel_train.errors import UsageError
 from parallel_train.procs.runner import is_alive
 from parallel_train.project.reading import look, this_owner
 from parallel_train.report import asked as words
+from parallel_train.report import paste
 from parallel_train.report.words import remark
 from parallel_train.store import preflight, queue, requests, submissions
 from parallel_train.store.queue import DiskQueue
@@ -35,7 +36,8 @@ def add(options: RunOptions, project: Path, out: TextIO, *, priority: int, env: 
     """Queue what `options.words` say: a task file with overrides, or a command."""
     is_file = bool(options.words) and is_task_file(options.words[0]) and not options.is_command
     if not options.words or not (is_file or options.is_command):
-        raise UsageError("add what? A task file, or a command after --: parallel-train add -- python train.py --lr 0.1")
+        example = paste.command("add", "--", "python", "train.py", "--lr", "0.1")
+        raise UsageError(f"add what? A task file, or a command after --: {example}")
     folder = project / queue.NAME
     os.umask(0o077)
     if is_file:
@@ -55,7 +57,8 @@ def add(options: RunOptions, project: Path, out: TextIO, *, priority: int, env: 
 def _add_file(options: RunOptions, project: Path, folder: Path) -> tuple[str, tuple[Task, ...], int]:
     asked = plan.sort_words(options)
     if asked.tasks:
-        raise UsageError(f"add takes all tasks of a file; to run {' '.join(asked.tasks)} alone: parallel-train run")
+        alone = paste.command("run", asked.file, *asked.tasks)
+        raise UsageError(f"add takes all tasks of a file; to run {' '.join(asked.tasks)} alone: {alone}")
     file = plan.read_tasks(asked, options, project, folder)
     queue.create(folder, shared=options.shared_group)
     submission, before = submissions.submit(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from parallel_train import __version__
 from parallel_train.commands.cli import ask, begin, look, run
 from parallel_train.commands.page import Page, Program
 from parallel_train.core.graph import nearest
-from parallel_train.errors import NoTaskFileError, NothingSelectedError, ParallelTrainError
+from parallel_train.errors import NoTaskFileError, NothingSelectedError, ParallelTrainError, TaskFileError
 
 COMMANDS = {
     "Run": (run.run, run.worker),
@@ -80,12 +81,22 @@ def _meant_command(error: ParallelTrainError) -> str:
     return f"; did you mean the command '{near}'?" if near else ""
 
 
+def _seen_from_outside(error: ParallelTrainError) -> ParallelTrainError:
+    """With the places in files of the project as whoever gave -C can open them."""
+    if not isinstance(error, TaskFileError):
+        return error
+    from parallel_train.report import paste  # noqa: PLC0415  most commands end well
+
+    return TaskFileError([replace(fault, file=paste.path(fault.file)) for fault in error.faults])
+
+
 def main() -> None:
     """The gate: expected errors one way, Ctrl-C 130, a closed pipe quietly."""
     _open_standard_streams()
     try:
         app(prog_name="parallel-train")
-    except ParallelTrainError as error:
+    except ParallelTrainError as found:
+        error = _seen_from_outside(found)
         print(f"parallel-train: {error}{_meant_command(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

@@ -25,6 +25,7 @@ from parallel_train.procs.runner import is_alive
 from parallel_train.procs.signals import Signals
 from parallel_train.project.reading import existing_queue, survey, this_owner
 from parallel_train.project.workers import Worker, living
+from parallel_train.report import paste
 from parallel_train.report import workers as words
 from parallel_train.report.console import ConsoleReporter, Setup, make_reporter
 from parallel_train.report.memory import Said
@@ -77,7 +78,7 @@ def chosen(project: Path, wanted: str | None) -> Worker:
     """The living worker that is meant. Raises UsageError where that is none, or may be several."""
     workers = [worker for worker in living(project) if not worker.makes_calls]
     if not workers:
-        where = "parallel-train status says where every task stands"
+        where = f"{paste.command('status')} says where every task stands"
         raise UsageError(f"no scheduler works here now{_last_lines(project)}; {where}")
     meant = [worker for worker in workers if wanted is None or _is_meant(worker, wanted)]
     if len(meant) == 1:
@@ -85,7 +86,7 @@ def chosen(project: Path, wanted: str | None) -> Worker:
     said = words.listed([worker.seen(project) for worker in meant or workers])
     if not meant:
         raise UsageError(f"no worker '{wanted}' lives here; these do:\n{said}")
-    raise UsageError(f"several workers live here: name one, as in parallel-train attach {meant[0].name}\n{said}")
+    raise UsageError(f"several workers live here: name one, as in {paste.command('attach', meant[0].name)}\n{said}")
 
 
 def _is_meant(worker: Worker, wanted: str) -> bool:
@@ -96,7 +97,11 @@ def _last_lines(project: Path) -> str:
     """Where the last worker without a terminal left its lines."""
     found = list((project / queue.NAME / "journal").glob("*.log"))
     last = max(found, key=lambda path: path.stat().st_mtime, default=None)
-    return f"; the last one without a terminal left its lines in {last.relative_to(project)}" if last else ""
+    return (
+        f"; the last one without a terminal left its lines in {paste.path(str(last.relative_to(project)))}"
+        if last
+        else ""
+    )
 
 
 def situation_of(project: Path, worker: Worker, amiss: Callable[[str], None]) -> tuple[DiskQueue, Situation]:

@@ -12,7 +12,7 @@ import typer
 
 from parallel_train.commands import plan, settings
 from parallel_train.commands.options import RunOptions
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.console import print_sheet
 from parallel_train.report.table import Column, Sheet
 
@@ -33,7 +33,7 @@ def config(ctx: typer.Context, options: RunOptions, project: Path, *, as_json: b
     if as_json:
         print(json.dumps({"settings": [asdict(each) for each in found]}, indent=2), file=out)
     else:
-        rows = tuple((each.name, _shown(each.value), each.place or each.source) for each in found)
+        rows = tuple((each.name, _shown(each.value), _from(each)) for each in found)
         print_sheet(
             Sheet((Column("setting"), Column("value", may_break=True), Column("from", may_break=True)), rows), out
         )
@@ -51,6 +51,10 @@ def _settings(ctx: typer.Context, options: RunOptions, project: Path) -> Iterato
             yield Setting(name, value, "variable" if given[name].is_variable else "file", given[name].place)
         else:
             yield Setting(name, plan.interpreter(None) if name == "python" else value, "default", "")
+
+
+def _from(found: Setting) -> str:
+    return paste.path(found.place) if found.source == "file" else found.place or found.source
 
 
 def _shown(value: Any) -> str:

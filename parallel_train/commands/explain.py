@@ -27,7 +27,7 @@ from parallel_train.errors import NothingSelectedError
 from parallel_train.procs import aside, locks, order, outputs
 from parallel_train.project import workers
 from parallel_train.project.reading import changed_since, existing_queue, look
-from parallel_train.report import account, words
+from parallel_train.report import account, paste, words
 from parallel_train.report.gpus import AttemptName, attempt_text
 from parallel_train.report.outlet import Outlet
 from parallel_train.report.shape import story_json
@@ -145,7 +145,7 @@ class Desk:
     def _source(self, task: Task) -> str:
         if task.id not in self.holding:
             return ""
-        return "parallel-train add" if task.source == ADDED else self.holding[task.id].source
+        return paste.command("add") if task.source == ADDED else self.holding[task.id].source
 
     @cached_property
     def _files(self) -> dict[str, str]:

@@ -22,7 +22,7 @@ from parallel_train.core.task import Task
 from parallel_train.procs import aside, process
 from parallel_train.procs.runner import is_alive
 from parallel_train.project.reading import existing_queue, known_tasks, look
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.console import print_sheet
 from parallel_train.report.table import Column, Sheet
 
@@ -42,7 +42,7 @@ class Leftover:
     modified: float  # seconds since the epoch
     task: Task | None = None
     why: str = ""
-    back: str = ""  # a command that undoes the putting aside
+    back: tuple[str, str] | None = None  # what to rename to what, to undo the putting aside
 
 
 def gc(project: Path, *, yes: bool, as_json: bool, out: TextIO) -> int:
@@ -105,11 +105,11 @@ def _why_aside(line: Line, number: int) -> str:
     return f"put aside for round {number}{why}"
 
 
-def _way_back(project: Path, path: Path, task: Task) -> str:
+def _way_back(project: Path, path: Path, task: Task) -> tuple[str, str] | None:
     inside = [entry.name for entry in _entries(path)]
     if not inside or not task.output:
-        return ""
-    return shlex.join(["mv", "-nT", _shown(path / inside[0], project), task.output])
+        return None
+    return _shown(path / inside[0], project), task.output
 
 
 def _logs(project: Path, lines: Iterable[Line]) -> Iterator[Leftover]:
@@ -211,12 +211,16 @@ def _draw(found: Sequence[Leftover], project: Path, out: TextIO) -> None:
         Column("path", may_break=True),
     )
     print_sheet(Sheet(columns, tuple(_row(each, project) for each in found)), out)
-    ways = [each.back for each in found if each.back]
+    ways = [_rename(*map(paste.path, each.back)) for each in found if each.back]
     if ways:
         print("An old output comes back so, once the new one is out of its way:", file=out)
         print(*(f"  {words.clean(way)}" for way in ways[:_MOST_WAYS_BACK]), sep="\n", file=out)
         if len(ways) > _MOST_WAYS_BACK:
-            print(f"  {len(ways) - _MOST_WAYS_BACK} more: parallel-train gc --json", file=out)
+            print(f"  {len(ways) - _MOST_WAYS_BACK} more: {paste.command('gc', '--json')}", file=out)
+
+
+def _rename(here: str, there: str) -> str:
+    return shlex.join(["mv", "-nT", here, there])
 
 
 def _row(each: Leftover, project: Path) -> tuple[str, ...]:
@@ -225,7 +229,7 @@ def _row(each: Leftover, project: Path) -> tuple[str, ...]:
         str(each.task.number) if each.task else "",
         words.name(each.task) if each.task else "",
         words.clean(each.why),
-        words.clean(_shown(each.paths[0], project)),
+        words.clean(paste.path(_shown(each.paths[0], project))),
     )
 
 
@@ -241,7 +245,7 @@ def _last_line(found: Sequence[Leftover], failed: Sequence[str], *, yes: bool) -
         if counts[kind]
     )
     if not yes:
-        return f"{_bytes(_total(found))}: {said}. To remove them: parallel-train gc --yes"
+        return f"{_bytes(_total(found))}: {said}. To remove them: {paste.command('gc', '--yes')}"
     return "\n".join([f"removed {_bytes(_total(found))}: {said}", *(f"can't remove {text}" for text in failed)])
 
 
@@ -254,7 +258,7 @@ def _json(each: Leftover, project: Path) -> dict[str, Any]:
         "size": each.size,
         "modified": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.modified)),
         "paths": [_shown(path, project) for path in each.paths],
-        "back": each.back or None,
+        "back": _rename(*each.back) if each.back else None,
     }
 
 

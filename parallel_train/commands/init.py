@@ -15,6 +15,7 @@ from parallel_train.core import typed
 from parallel_train.core.placeholders import written
 from parallel_train.core.typed import Typed
 from parallel_train.errors import UsageError
+from parallel_train.report import paste
 from parallel_train.report.words import clean
 from parallel_train.store import schema
 from parallel_train.store.yamlscalar import scalar
@@ -37,7 +38,7 @@ tasks:
 
 # Each line is a key that holds as it stands once its mark is taken away.
 _MORE = """\
-    # metrics: {name: accuracy, mode: max, file: "{output}/metrics.json"}  # ranks `parallel-train results`
+    # metrics: {name: accuracy, mode: max, file: "{output}/metrics.json"}  # the results are ranked by it
     # gpus: 1  # for each run; 0 takes a CPU slot
     # timeout: 12h
     # retries: 1  # after a failure or a time-out
@@ -58,21 +59,25 @@ def init(words: Sequence[str], *, file: str | None, project: Path, out: TextIO) 
     if any("\ud800" <= char <= "\udfff" for word in (name, *words) for char in word):
         raise UsageError("the command is not UTF-8 text, so a task file can't hold it")
     found = typed.read(words, str(project)) if words else None
-    command = "parallel-train" if file is None else f"parallel-train {shlex.quote(name)}"
+    given = [] if file is None else [name]
     tasks = "".join(f"{line}\n" for line in _lines(found)) if found else _TEMPLATE
-    _write(project, name, _HEAD.format(command=clean(command)) + tasks + _more(found))
-    print(f"wrote {name}" + (f": so far one run, {clean(shlex.join(words))}" if words else ""), file=out)
+    _write(project, name, _HEAD.format(command=paste.command(*given, project="")) + tasks + _more(found))
+    print(
+        f"wrote {clean(paste.path(name))}" + (f": so far one run, {clean(shlex.join(words))}" if words else ""),
+        file=out,
+    )
     if found and found.output is None:
         print(_without_output(found), file=out)
-    print(f"next: edit it; then {command} -n says what would run, and {command} runs it", file=out)
+    plan, run = paste.command(*given, "-n"), paste.command(*given)
+    print(f"next: edit it; then {plan} says what would run, and {run} runs it", file=out)
     return 0
 
 
 def _write(project: Path, name: str, text: str) -> None:
     path = project / name
     if os.path.lexists(path):
-        hint = "edit it, or write another one: parallel-train init -f tasks/other.yaml"
-        raise UsageError(f"{name} is there already: {hint}")
+        hint = f"edit it, or write another one: {paste.command('init', '-f', 'tasks/other.yaml')}"
+        raise UsageError(f"{paste.path(name)} is there already: {hint}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="") as file:

@@ -49,7 +49,9 @@ def _with_settings(ctx: typer.Context, directory: Path | None) -> Path | None:
     is_set = any(name.startswith(VARIABLE_PREFIX) for name in os.environ)
     if (is_set or os.path.lexists(Path(directory or "", CONFIG_FILE))) and not ctx.resilient_parsing:
         from parallel_train.commands import settings  # noqa: PLC0415  most projects have none: they need no YAML yet
+        from parallel_train.report import paste  # noqa: PLC0415
 
+        paste.stand_outside(str(directory or ""))
         ctx.default_map = settings.defaults(ctx, directory)
     return directory
 

@@ -19,6 +19,7 @@ from parallel_train.core.state import Ended, Line, Running, is_satisfied
 from parallel_train.core.task import Task, has_late
 from parallel_train.errors import NoTaskFileError, NothingSelectedError, UsageError
 from parallel_train.procs import cores, gpus, process
+from parallel_train.report import paste
 from parallel_train.store import preflight, taskfile
 from parallel_train.store.inputs import Fingerprints, identities
 
@@ -85,7 +86,8 @@ def _custom_file() -> str:
 def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) -> taskfile.TaskFile:
     """The tasks of the file, with their identities. Raises TaskFileError or UsageError."""
     if not os.path.exists(asked.file):  # noqa: PTH110  Path raises for a word that is too long
-        hint = "" if asked.file != DEFAULT_FILE else ": name a task file, or write that one with parallel-train init"
+        init = f": name a task file, or write that one with {paste.command('init')}"
+        hint = init if asked.file == DEFAULT_FILE else ""
         raise NoTaskFileError(f"there is no {asked.file} in {project}{hint}")
     settings = taskfile.LoadSettings(
         project=project,

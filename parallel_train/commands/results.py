@@ -14,7 +14,7 @@ from parallel_train.core.situation import Situation
 from parallel_train.core.task import Json, Task
 from parallel_train.errors import NothingSelectedError
 from parallel_train.project import reading
-from parallel_train.report import shape, table, words
+from parallel_train.report import paste, shape, table, words
 from parallel_train.report.console import print_sheet
 from parallel_train.results import collate
 from parallel_train.results.collate import Missing, Row, Table
@@ -53,7 +53,7 @@ def sheet(situation: Situation, project: Path) -> table.Sheet | None:
         if ranked.metric and ranked.has_results:
             top = table.results_sheet([_shown(row, ranked) for row in ranked.rows[:_AT_THE_END]], ranked.varying)
             more = len(ranked.rows) - _AT_THE_END
-            return replace(top, note=f"{more} more: parallel-train results" if more > 0 else "")
+            return replace(top, note=f"{more} more: {paste.command('results')}" if more > 0 else "")
     return None
 
 
@@ -138,7 +138,7 @@ def _draw_one(ranked: Table, out: TextIO, *, best: bool) -> None:
     if rows:
         print_sheet(table.results_sheet([_shown(row, ranked) for row in rows], ranked.varying), out)
     if best and rows and rows[0].output:
-        out.write(f"output: {words.clean(rows[0].output)}\n")
+        out.write(f"output: {words.clean(paste.path(rows[0].output))}\n")
     if not best or not rows:
         out.writelines(f"{line}\n" for line in _without(ranked.missing))
 

@@ -20,7 +20,7 @@ from parallel_train.commands.places import CONFIG_FILE, VARIABLE_PREFIX
 from parallel_train.core.graph import did_you_mean, nearest
 from parallel_train.core.placeholders import written
 from parallel_train.errors import TaskFileError, UsageError
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.store import yamlfile
 from parallel_train.store.document import YamlDocument
 
@@ -91,7 +91,7 @@ def _from_variables(
             hint = (
                 f"did you mean '{VARIABLE_PREFIX}{near}'?"
                 if near
-                else "parallel-train config lists those that are known"
+                else f"{paste.command('config')} lists those that are known"
             )
             raise UsageError(f"unknown variable {variable} ({hint})")
 
@@ -105,7 +105,7 @@ def _from_file(ctx: typer.Context, known: Mapping[str, Any], file: Path) -> Iter
     faults = list(document.faults)
     for name, value in document.data.items():
         if name not in known:
-            hint = did_you_mean(name, known) or "parallel-train config lists those that are known"
+            hint = did_you_mean(name, known) or f"{paste.command('config')} lists those that are known"
             faults.append(document.fault((name,), f"unknown setting '{name}'", hint, at_key=True))
         elif value is not None:
             fault = document.fault((name,), "")

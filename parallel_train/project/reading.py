@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from parallel_train.core.wire import owner_of
 from parallel_train.errors import UsageError
 from parallel_train.procs import order, outputs, process
 from parallel_train.procs.runner import is_alive
+from parallel_train.report import paste
 from parallel_train.report.words import remark
 from parallel_train.store import queue, submissions, trust
 from parallel_train.store.presence import names
@@ -37,8 +39,8 @@ def existing_queue(project: Path) -> Path:
         return folder
     for above in project.parents:
         if (above / queue.NAME).is_dir():
-            raise UsageError(f"no queue in {project}; there is one in {above}: use -C {above}")
-    raise UsageError(f"no queue in {project}: nothing was run here yet (parallel-train starts a run)")
+            raise UsageError(f"no queue in {project}; there is one in {above}: use -C {shlex.quote(str(above))}")
+    raise UsageError(f"no queue in {project}: nothing was run here yet ({paste.command()} starts a run)")
 
 
 def known_tasks(folder: Path, file: str | None = None, *, everything: bool = False) -> tuple[Task, ...]:
@@ -132,5 +134,6 @@ def project_folder(directory: Path | None) -> Path:
         return Path.cwd()
     if not directory.is_dir():
         raise UsageError(f"-C {directory}: no such folder")
+    paste.stand_outside(str(directory))
     os.chdir(directory)
     return Path.cwd()

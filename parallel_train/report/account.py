@@ -12,7 +12,7 @@ from parallel_train.core.facts import Attempt, Request, Round
 from parallel_train.core.situation import name_of
 from parallel_train.core.state import Line
 from parallel_train.core.task import Json, is_secret, show
-from parallel_train.report import why, words
+from parallel_train.report import paste, why, words
 from parallel_train.report.story import Found, Rows, Story, labelled, numbered, short, shortened, where
 
 _MOST_ATTEMPTS = 10
@@ -71,7 +71,7 @@ def _what(story: Story) -> Rows:  # noqa: C901  one row per thing
     if task.env:
         yield "env", " ".join(f"{name}={shlex.quote(_env(name, value))}" for name, value in task.env.items())
     if task.output:
-        yield "output", f"{task.output} ({found.output})"
+        yield "output", f"{paste.path(task.output)} ({found.output})"
     if task.done_when:
         wanted = "is there" if task.done_when.contains is None else f"holds {shlex.quote(task.done_when.contains)}"
         yield "done when", f"{' or '.join(task.done_when.files)} {wanted}: {'yes' if found.is_done else 'no'}"
@@ -137,7 +137,9 @@ def _round(round_: Round, aside: Mapping[int, str], line: Line) -> str:
     place = aside.get(round_.number)
     if place is None:
         return f"{round_.why}{who}; the old output is put aside before it starts"
-    return f"{round_.why}{who}; " + (f"the old output is now {place}" if place else "no old output was there")
+    return f"{round_.why}{who}; " + (
+        f"the old output is now {paste.path(place)}" if place else "no old output was there"
+    )
 
 
 def _attempt(line: Line, attempt: Attempt) -> Rows:
@@ -153,7 +155,7 @@ def _attempt(line: Line, attempt: Attempt) -> Rows:
     how = words.end(end, line.task) if end else "has not ended"
     yield "", f"{how}; {_STANDING[standing(line, attempt)]}"
     if claim.log:
-        yield "", words.clean(f"{claim.log} (and .err)" if claim.err else claim.log)
+        yield "", words.clean(paste.path(claim.log) + (" (and .err)" if claim.err else ""))
 
 
 _STANDING: dict[Standing, str] = {
@@ -179,7 +181,7 @@ def _request(request: Request, task: str) -> str:
 
 def _records(found: Found) -> Rows:
     for kind, paths in found.records.items():
-        yield kind, _braced(paths)
+        yield kind, _braced([paste.path(path) for path in paths])
     yield from labelled("damaged", found.damaged)
 
 

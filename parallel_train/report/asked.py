@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from parallel_train.core import asking
@@ -10,7 +9,7 @@ from parallel_train.core.facts import Claim, End
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Line, Running, Waiting
 from parallel_train.core.task import Task
-from parallel_train.report import words
+from parallel_train.report import paste, words
 
 MOST = 20  # lines of a kind
 
@@ -21,12 +20,12 @@ def few(lines: Iterable[str]) -> list[str]:
     return every[:MOST] + ([f"… and {len(every) - MOST} more"] if len(every) > MOST else [])
 
 
-def workers(living: Sequence[str], *, command: str = "parallel-train worker", are_calls: bool = False) -> str:
+def workers(living: Sequence[str], *, are_calls: bool = False) -> str:
     """Who will act on it."""
     if not living and are_calls:
         return "No process makes these calls now: start their script again"
     if not living:
-        return f"No scheduler works here now: {command} does what is open"
+        return f"No scheduler works here now: {paste.command('worker')} does what is open"
     return f"Taken up by {', '.join(living)}"
 
 
@@ -67,7 +66,7 @@ def not_stopped(line: Line, claim: Claim) -> str:
 
 def way_back(number: int, asked: Sequence[str]) -> str:
     """`asked` is what the person typed."""
-    return f"Run {'it' if number == 1 else 'them'} after all: parallel-train retry {shlex.join(asked)}"
+    return f"Run {'it' if number == 1 else 'them'} after all: {paste.command('retry', *asked)}"
 
 
 # ---- retry ----
@@ -99,13 +98,13 @@ def _in_order(s: Situation, names: Iterable[str]) -> list[Line]:
 def queue_paused(s: Situation, running: int) -> str:
     was = "was paused already" if s.is_paused else "is paused"
     goes_on = f"{words.plural(running, 'task')} run{'s' if running == 1 else ''} on. " if running else ""
-    return f"The queue {was}: nothing new is started, on any worker. {goes_on}Go on: parallel-train resume"
+    return f"The queue {was}: nothing new is started, on any worker. {goes_on}Go on: {paste.command('resume')}"
 
 
 def queue_resumed(s: Situation, held: Sequence[str]) -> str:
     what = "The queue goes on" if s.is_paused else "The queue was not paused"
     tasks = [s.lines[name].task for name in held]
-    return what + (f"; still paused: parallel-train resume {_spoken(tasks)}" if tasks else "")
+    return what + (f"; still paused: {paste.command('resume', *_spoken(tasks))}" if tasks else "")
 
 
 def task_paused(line: Line) -> str:
@@ -115,13 +114,13 @@ def task_paused(line: Line) -> str:
         case Running(attempt):
             return f"{_name(line)}: paused; attempt {attempt}{_where(line)} runs on"
         case _:
-            return f"{_name(line)}: paused; it is not started before parallel-train resume {line.task.number}"
+            return f"{_name(line)}: paused; it is not started before {paste.command('resume', line.task.number)}"
 
 
 def task_resumed(line: Line, *, is_queue_paused: bool) -> str:
     if not line.is_paused:
         return f"{_name(line)}: was not paused"
-    still = "; but the whole queue is paused: parallel-train resume" if is_queue_paused else ""
+    still = f"; but the whole queue is paused: {paste.command('resume')}" if is_queue_paused else ""
     return f"{_name(line)}: goes on{still}"
 
 
@@ -162,8 +161,9 @@ def _name_of(task: Task) -> str:
     return f"#{task.number} {words.name(task)}"
 
 
-def _spoken(tasks: Sequence[Task]) -> str:
-    return " ".join(str(task.number) for task in tasks[:8]) + (" …" if len(tasks) > 8 else "")
+def _spoken(tasks: Sequence[Task]) -> list[str]:
+    """What to type for all of them, such as 3-5 9."""
+    return words.ranges(str(task.number) for task in tasks).split(",")
 
 
 def _had_ended(line: Line) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from parallel_train.core.machine import NETWORK, Disk, Driver, Interpreter, Limits
-from parallel_train.report import words
+from parallel_train.report import paste, words
 
 Health = Literal["ok", "note", "wrong"]
 _STYLES: dict[Health, str] = {"ok": "green", "note": "yellow", "wrong": "bold red"}
@@ -101,7 +101,7 @@ def mute_driver(why: str) -> Finding:
 
 def no_gpus(asked: str, why: str, *, are_taken: bool = False) -> Finding:
     """Why a run would not start."""
-    fix = "see who uses them: parallel-train gpus" if are_taken else "choose others: --gpus LIST"
+    fix = f"see who uses them: {paste.command('gpus')}" if are_taken else "choose others: --gpus LIST"
     return Finding("wrong", "gpus", why if why.startswith("--gpus") else f"--gpus {asked}: {why}", fix)
 
 
@@ -129,7 +129,7 @@ _KINDS: dict[str, tuple[Health, str, str]] = {
 _ONE_HOST: tuple[Health, str, str] = (
     "note",
     "for one host at a time",
-    "see what it can: parallel-train doctor --shared DIR",
+    f"see what it can: {paste.command('doctor', '--shared', 'DIR', project='')}",
 )
 
 
@@ -148,7 +148,7 @@ def disk(what: str, found: Disk | str) -> Finding:
         room += f", room for {found.free_files} more files"
     text = f"{where}: {f'{meaning}; ' if meaning else ''}{room}"
     if found.free_mib < _LEAST_MIB or (found.free_files is not None and found.free_files < _LEAST_FREE_FILES):
-        return Finding("wrong", "disk", text, f"make room below {found.mount}; parallel-train gc lists what may go")
+        return Finding("wrong", "disk", text, f"make room below {found.mount}; {paste.command('gc')} lists what may go")
     if found.free_mib < _LITTLE_MIB or few:
         return Finding("wrong" if health == "wrong" else "note", "disk", text, fix or f"make room below {found.mount}")
     return Finding(health, "disk", text, fix)

@@ -24,7 +24,7 @@ from parallel_train.core.facts import Claim, End, NotStarted, Request, verdict
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended as EndedState
 from parallel_train.core.state import Line, Waiting
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.memory import Memory, Moment, Said
 
 MOST_LISTED = 20  # of things that come in hundreds
@@ -116,16 +116,16 @@ class Narrator:
         claim = next((a.claim for a in line.attempts if a.number == end.attempt), None)
         more = [f"  Time: {words.clock(end.seconds)}"] if end.seconds else []  # nobody knows when a lost one ended
         if claim and claim.log:
-            more.append(f"  Log: {words.clean(claim.log)}")
+            more.append(f"  Log: {words.clean(paste.path(claim.log))}")
             # Python's own last words go to the second file.
             for path in (claim.err, claim.log):
                 last = self.tail(path) if path else []
                 if last:
-                    which = "Its last lines" if path == claim.log else f"Last lines of {words.clean(path)}"
+                    which = "Its last lines" if path == claim.log else f"Last lines of {words.clean(paste.path(path))}"
                     more += [f"  {which}:", *(f"  | {text}" for text in last)]
                     break
         more += _what_follows(line, s, moment)
-        return [*more, f"  See: parallel-train logs {line.task.number or words.name(line.task)}"]
+        return [*more, f"  See: {paste.command('logs', words.spoken(line.task))}"]
 
     def _refused(self, event: Refused, s: Situation) -> Said | None:
         if event.why == "behind":
@@ -179,8 +179,8 @@ def launched(claim: Claim, line: Line, moment: Moment) -> Said:
     where = f"[{words.slot(claim.gpus)}]"
     at = time.strftime("%H:%M:%S", time.localtime(moment.wall))
     attempt = f"attempt {claim.attempt}, " if claim.attempt > 1 else ""
-    more = [f"{where} Output dir: {words.clean(line.task.output)}"] if line.task.output else []
-    more.append(f"{where} Log file: {words.clean(claim.log)}")
+    more = [f"{where} Output dir: {words.clean(paste.path(line.task.output))}"] if line.task.output else []
+    more.append(f"{where} Log file: {words.clean(paste.path(claim.log))}")
     return Said(f"{where} Launching task: {words.name(line.task)} ({attempt}{at})", more=tuple(more))
 
 

@@ -15,7 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from parallel_train.core.facts import Attempt
 from parallel_train.core.state import Line, Waiting
 from parallel_train.core.task import Task
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.tail import last_state
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]{0,60}m)")  # the one kind of escape sequence that only changes how text looks
@@ -30,12 +30,12 @@ _NAME_SHARE = 3  # names take at most this part of a terminal's width
 def title(task: Task, attempt: Attempt, path: str) -> str:
     """What the lines below it are from."""
     how = words.end(attempt.end, task) if attempt.end else "running"
-    return f"==> {words.name(task)} (attempt {attempt.number}, {how}): {words.clean(path)} <=="
+    return f"==> {words.name(task)} (attempt {attempt.number}, {how}): {words.clean(paste.path(path))} <=="
 
 
 def empty(task: Task, attempt: Attempt, path: str = "") -> str:
     """Nothing was written to the log, or to the file at `path` where a certain one was asked for."""
-    where = f" to {words.clean(path)}" if path else ""
+    where = f" to {words.clean(paste.path(path))}" if path else ""
     who = f"{words.name(task)}: attempt {attempt.number}"
     if attempt.end:
         return f"{who} wrote nothing{where} ({words.end(attempt.end, task)})"
@@ -49,7 +49,7 @@ def without(task: Task) -> str:
 
 
 def unreadable(task: Task, path: str, error: OSError) -> str:
-    return f"{words.name(task)}: can't read {words.clean(path)}: {error.strerror}"
+    return f"{words.name(task)}: can't read {words.clean(paste.path(path))}: {error.strerror}"
 
 
 def ended(task: Task, attempt: Attempt, *, may_go_on: bool, is_worked_on: bool) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Line
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.lines import MOST_LISTED, adopted
 from parallel_train.report.memory import Memory, Said, live_claim
 from parallel_train.report.view import counts, notice
@@ -29,7 +29,7 @@ def opening(s: Situation) -> list[Said]:
 
 def _closed(line: Line, s: Situation) -> str:
     is_satisfied = isinstance(line.state, Ended) and line.state.is_satisfied
-    output = f"  {words.clean(line.task.output)}" if line.task.output else ""
+    output = f"  {words.clean(paste.path(line.task.output))}" if line.task.output else ""
     verb = "Skipped" if is_satisfied else "Not run"
     return f"{verb}: {words.name(line.task)} ({words.reason(reason(s, line.task.id), s)}){output}"
 
@@ -54,7 +54,7 @@ def closing(s: Situation, memory: Memory, exit_code: int, now: float) -> list[Sa
 
 def _failed(line: Line, s: Situation) -> str:
     claim = next((a.claim for a in reversed(line.tries)), None)
-    log = f"  {words.clean(claim.log)}" if claim and claim.log else ""
+    log = f"  {words.clean(paste.path(claim.log))}" if claim and claim.log else ""
     why = words.reason(reason(s, line.task.id), s).removeprefix("failed: ")
     return f"  {_number(line)}{words.name(line.task)}: {why}{log}"
 
@@ -66,12 +66,12 @@ def _not_run(line: Line, s: Situation) -> str:
 def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[str]:
     steps = []
     if s.counts["succeeded"]:
-        steps.append(("parallel-train results", "the table of results"))
+        steps.append((paste.command("results"), "the table of results"))
     if has_failed:
-        sources = [words.clean(source) for source in s.named if source]
-        again = "retry --failed" if len(sources) > 1 else " ".join([*sources, "--failed"])
-        steps.append(("parallel-train logs --failed", "what the failed ones said"))
-        steps.append((f"parallel-train {again}", "run only those again"))
+        sources = [source for source in s.named if source]
+        again = ["retry"] if len(sources) > 1 else [word for source in sources for word in paste.of_source(source)]
+        steps.append((paste.command("logs", "--failed"), "what the failed ones said"))
+        steps.append((paste.command(*again, "--failed"), "run only those again"))
     if exit_code in {130, 143} and s.open:
         steps.append(("the same command again", "goes on where this run stopped"))
     width = max((len(command) for command, _ in steps), default=0)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from parallel_train.core.task import Json
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.live import clip
 
 _GAP = 2
@@ -105,7 +105,7 @@ def status_sheet(rows: Iterable[StatusRow]) -> Sheet:
                 (
                     *(_count(row.number), words.clean(row.name), row.state),
                     *(words.slot(row.gpus) if row.gpus else "", _time(row.seconds), _count(row.attempts)),
-                    *(words.clean(row.reason), words.clean(row.log)),
+                    *(words.clean(row.reason), words.clean(paste.path(row.log))),
                 )
                 for row in rows
             ),
@@ -120,7 +120,7 @@ def shortened(rows: Sequence[StatusRow], room: int) -> Sheet:
     shown = {row.number for row in kept}
     sheet = status_sheet(row for row in rows if row.number in shown)
     left_out = len(rows) - len(sheet.rows)
-    return replace(sheet, note=f"… and {left_out} more: parallel-train status" if left_out else "", is_tight=True)
+    return replace(sheet, note=f"… and {left_out} more: {paste.command('status')}" if left_out else "", is_tight=True)
 
 
 def plan_sheet(rows: Iterable[PlanRow]) -> Sheet:
@@ -154,7 +154,7 @@ def results_sheet(rows: Sequence[ResultRow], params: Sequence[str]) -> Sheet:
             *("*" if row.is_best else "", _count(row.number)),
             *([_value(row.params.get(name)) for name in params] or [words.clean(row.name)]),
             *(_metric(row.metrics.get(name)) for name in metrics),
-            *(row.state, _time(row.seconds), _count(row.attempts), words.clean(row.log)),
+            *(row.state, _time(row.seconds), _count(row.attempts), words.clean(paste.path(row.log))),
         )
         for row in rows
     )

@@ -9,7 +9,7 @@ from parallel_train.core.decide import KILL, STOP, is_holding_back, too_wide
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Slot
 from parallel_train.core.state import is_satisfied
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.memory import Memory, Said
 
 ORDER = ("running", "ready", "waiting", "succeeded", "skipped", "failed", "stale", "aborted", "cancelled")
@@ -82,7 +82,7 @@ def notice(s: Situation, now: float) -> str:
         number = "A task failed" if s.failures == 1 else words.plural(s.failures, "failure")
         return f"{number}: nothing more is started"
     if s.is_paused and s.pause is not None:
-        return f"Paused{words.asked(s.pause)}: nothing is started; parallel-train resume goes on"
+        return f"Paused{words.asked(s.pause)}: nothing is started; {paste.command('resume')} goes on"
     if s.paused_until > now:
         return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
     return _behind_canaries(s) or _beyond_this_worker(s) or _sick(s)
@@ -139,7 +139,7 @@ def _rows(s: Situation, memory: Memory, now: float) -> Iterator[Row]:
             number=line.task.number,
             attempt=key[1],
             elapsed=max(0.0, now - active.began) if active else None,
-            log=words.clean(claim.log) if claim else "",
+            log=words.clean(paste.path(claim.log)) if claim else "",
         )
 
 

@@ -9,7 +9,7 @@ from parallel_train.core import explain, policy
 from parallel_train.core.causes import Place, Step
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Ended, Line
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.story import MOST, Rows, Story, labelled, numbered, short, shortened, where
 
 
@@ -89,7 +89,7 @@ def changed(story: Story) -> Rows:
     if len(found.changed) > MOST:
         yield "", f"and {words.plural(len(found.changed) - MOST, 'more need')}"
     for path, when in found.touched:
-        yield "", f"{path} was written {short(when)}, after the last attempt began"
+        yield "", f"{paste.path(path)} was written {short(when)}, after the last attempt began"
     again = [said for name in task.needs if (said := _need_again(s, story.line, name))]
     yield from labelled("need", shortened(again))
     if found.changed_since:
@@ -123,34 +123,36 @@ def _command(story: Story, step: Step) -> tuple[str, str]:  # noqa: C901, PLR091
     it = numbered(s, step.task) if is_other else "it"
     match step.do:
         case "follow":
-            return f"parallel-train logs {task.number} -f", f"shows what {it} says"
+            return paste.command("logs", task.number, "-f"), f"shows what {it} says"
         case "logs":
-            return f"parallel-train logs {task.number}", f"shows what {it} said last"
+            return paste.command("logs", task.number), f"shows what {it} said last"
         case "cancel":
-            return f"parallel-train cancel {task.number}", f"stops {it}"
+            return paste.command("cancel", task.number), f"stops {it}"
         case "retry" if len(story.links) > 1 and not is_other:
             return (
-                f"parallel-train retry {task.number}",
+                paste.command("retry", task.number),
                 f"runs {numbered(s, story.links[-1].task)} again, then this one",
             )
         case "retry":
             kept = "; what is in its output stays there" if not is_other and story.found.output == "there" else ""
-            return f"parallel-train retry {task.number}", f"runs {it} again{kept}"
+            return paste.command("retry", task.number), f"runs {it} again{kept}"
         case "run":
             aside = "; the old output is put aside" if task.output else ""
-            return f"parallel-train {story.found.source} {task.number}", f"runs it{aside}"
+            return paste.command(*paste.of_source(story.found.source), task.number), f"runs it{aside}"
         case "again":
             what = "it and what it needs" if task.needs else "it"
             aside = "; old outputs are put aside" if task.output else ""
-            return f"parallel-train {story.found.source} -B {task.number}", f"runs {what} again{aside}"
+            return paste.command(*paste.of_source(story.found.source), "-B", task.number), f"runs {what} again{aside}"
         case "resume":
-            return f"parallel-train resume {task.number}", f"lets {it} start"
+            return paste.command("resume", task.number), f"lets {it} start"
         case "resume all":
-            return "parallel-train resume", "lets the queue go on"
+            return paste.command("resume"), "lets the queue go on"
         case "priority":
-            return f"parallel-train priority {task.number} {step.value}", "puts it first"
+            return paste.command(
+                "priority", task.number, *(["--"] if step.value < 0 else []), step.value
+            ), "puts it first"
         case "worker":
-            return "parallel-train worker", "runs whatever is open here"
+            return paste.command("worker"), "runs whatever is open here"
         case "call":
             return "its script again", "makes whatever call is open here"
 

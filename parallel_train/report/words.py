@@ -12,6 +12,7 @@ from parallel_train.core.explain import Reason
 from parallel_train.core.facts import End, Exited, Lost, NotStarted, Outcome, Request, Signalled, TimedOut, verdict
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Task
+from parallel_train.report import paste
 
 # Escape sequences whole, then every other control or direction-changing character.
 _ESCAPES = re.compile(
@@ -39,6 +40,11 @@ def remark(text: str) -> str:
 
 def name(task: Task) -> str:
     return clean(task.name) or task.id
+
+
+def spoken(task: Task) -> str:
+    """What to type for it."""
+    return str(task.number or task.name)
 
 
 def plural(number: int, word: str) -> str:
@@ -202,8 +208,8 @@ def _waits(why: explain.Cause, s: Situation, now: float | None) -> str:  # noqa:
             return f"{end(ended)}; retry {retry} of {retries}{when}"
         case explain.Paused(request):
             what = "this task" if request.tasks else "the queue"
-            go_on = f" {name(s.lines[next(iter(request.tasks))].task)}" if len(request.tasks) == 1 else ""
-            return f"{what} is paused{asked(request)}: parallel-train resume{go_on}"
+            held = [spoken(s.lines[task].task) for task in request.tasks if len(request.tasks) == 1]
+            return f"{what} is paused{asked(request)}: {paste.command('resume', *held)}"
         case explain.BehindCanary(canary, ending):
             which = names([canary], s)
             return f"waits for {which}, which runs first" if ending == "open" else f"{which}, which ran first, {ending}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from parallel_train.core.machine import Disk
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Task
-from parallel_train.report import words
+from parallel_train.report import paste, words
 from parallel_train.report.memory import Said, live_claim
 from parallel_train.report.view import ORDER
 
@@ -18,7 +18,7 @@ def nobody(open_: Iterable[Task]) -> str:
     """That nobody works on these, and who could."""
     if all(task.is_call for task in open_):
         return "No process makes these calls now: start their script again"
-    return "No scheduler works here: parallel-train worker does what is open"
+    return f"No scheduler works here: {paste.command('worker')} does what is open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Seen:
 
 def worked_on(found: Seen) -> str:
     since = f", for {words.span(found.seconds)}" if found.seconds is not None else ""
-    lines = f"\n  its lines: {words.clean(found.lines)}" if found.lines else ""
+    lines = f"\n  its lines: {words.clean(paste.path(found.lines))}" if found.lines else ""
     return f"Worked on by {found}{since}\n  {found.command}{lines}"
 
 
@@ -68,14 +68,14 @@ def departed(found: Seen, opening: Sequence[str], hint: str) -> Iterator[str]:
     yield from opening
     yield f"Goes on in the background: {found}"
     ways = {
-        "parallel-train attach": "see it again (Ctrl-C there only leaves it)",
-        "parallel-train status": "where every task stands",
+        paste.command("attach"): "see it again (Ctrl-C there only leaves it)",
+        paste.command("status"): "where every task stands",
         f"kill -INT {found.pid}": "as Ctrl-C: let what runs end, and leave",
         f"kill {found.pid}": "stop what runs, and leave",
     }
     width = max(map(len, ways))
     yield from (f"  {way:{width}}  {what}" for way, what in ways.items())
-    yield f"Its lines: {words.clean(found.lines)}"
+    yield f"Its lines: {words.clean(paste.path(found.lines))}"
     if hint:
         yield f"! {hint}"
 
@@ -96,11 +96,11 @@ def running(s: Situation) -> Iterator[Said]:
 
 
 def left(found: Seen) -> str:
-    return f"Left {found}; it goes on (parallel-train attach shows it again)"
+    return f"Left {found}; it goes on ({paste.command('attach')} shows it again)"
 
 
 def died(found: Seen) -> str:
-    return f"{found} has died; what it started may run on. parallel-train worker does what is open"
+    return f"{found} has died; what it started may run on. {paste.command('worker')} does what is open"
 
 
 # ---- worker ----
@@ -109,8 +109,8 @@ def died(found: Seen) -> str:
 def nothing_to_do(counts: Mapping[str, int], calls: int) -> str:
     """`calls` of these are open, and no task that a worker could launch."""
     if not counts:
-        return "Nothing to do: the queue holds no task (parallel-train add puts one in)"
-    again = "; parallel-train retry --failed runs what failed again" if counts.get("failed") else ""
+        return f"Nothing to do: the queue holds no task ({paste.command('add')} puts one in)"
+    again = f"; {paste.command('retry', '--failed')} runs what failed again" if counts.get("failed") else ""
     theirs = f"; {words.plural(calls, 'call')} {'is' if calls == 1 else 'are'} for their own script to make"
     return f"Nothing to do here ({tally(counts)}){theirs if calls else again}"
 

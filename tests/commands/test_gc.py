@@ -103,6 +103,16 @@ def test_the_way_back_works_and_overwrites_nothing(history: History):
     assert (folder / "model.bin").read_bytes() == bytes(9000)
 
 
+def test_the_way_back_works_from_another_folder(call: Caller):
+    history = Past(call.root / "in here")
+    one = task("a b")
+    again(history, one)
+    (back,) = (line for line in call("gc", "-C", "in here").out.splitlines() if line.startswith("  mv "))
+    (history.path / str(one.output)).rename(call.root / "elsewhere")
+    subprocess.run(shlex.split(back), cwd=call.root, check=True)
+    assert (history.path / str(one.output) / "model.bin").read_bytes() == bytes(9000)
+
+
 def test_an_old_output_that_had_to_stay_on_its_disk(history: History, tmp_path_factory: pytest.TempPathFactory):
     """It stands beside the output, in a folder that bears the queue's name."""
     disk = tmp_path_factory.mktemp("disk")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -438,6 +440,24 @@ def test_another_folder_and_another_file(project: Project):
     found = project.run("-C", str(project.root), "-f", "sweeps/mine.yaml", cwd="/", env={"PYTHONPATH": str(HERE)})
     assert found.code == 0, found.text
     assert project.order() == ["a"]
+
+
+def test_what_a_run_from_outside_prints_can_be_pasted_there(project: Project):
+    """Its commands carry the folder, and its paths begin with it."""
+    project.tasks(project.recording("good"), {"name": "bad", "command": shell("echo oh no; exit 3")})
+    outside = {"cwd": project.root.parent, "env": {"PYTHONPATH": str(HERE)}}
+    found = project.run("-C", project.root.name, **outside)
+    assert found.code == 1
+    logs = re.findall(r"Log file: (\S+)", found.out)
+    assert len(logs) == 2
+    assert all((project.root.parent / log).is_file() for log in logs)
+    steps = re.findall(r"^  (parallel-train .*?)  ", found.out.partition("Next:")[2], re.MULTILINE)
+    assert len(steps) == 3
+    codes = [project.run(*shlex.split(step)[1:], gpus=None, **outside) for step in steps]
+    assert [done.code for done in codes] == [0, 0, 1]
+    assert "oh no" in codes[1].out
+    assert "Runs again: bad" in codes[2].out
+    assert found.out.count("parallel-train ") == found.out.count(f"-C {project.root.name}") == 4
 
 
 def test_a_value_of_the_command_line_goes_over_the_files(project: Project):

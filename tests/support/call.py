@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,7 +50,7 @@ class Caller:
                 patch.setenv(name, value)
             sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as Python's own
             with pytest.raises(SystemExit) as caught:
-                app.main()
+                copy_context().run(app.main)  # what -C means ends with the call
         os.umask(umask)
         os.chdir(self.root)
         return Called(int(caught.value.code or 0), *self.capsys.readouterr())

@@ -20,10 +20,10 @@ def project(directory: Path | None) -> Path:
 
 def within(directory: Path | None, words: list[str] | None) -> tuple[Path, list[str]]:
     """The project, and what of `words` is left: a folder that comes first and holds a queue is meant as with -C."""
-    found, rest = project(directory), words or []
-    if rest and os.path.isdir(os.path.join(rest[0], _QUEUE)):  # noqa: PTH112, PTH118  Path raises for long words
-        return project(Path(rest[0])), rest[1:]
-    return found, rest
+    rest = words or []
+    if rest and os.path.isdir(os.path.join(directory or "", rest[0], _QUEUE)):  # noqa: PTH112, PTH118  Path raises for long words
+        return project(Path(directory or "", rest[0])), rest[1:]
+    return project(directory), rest
 
 
 def trusted(directory: Path | None, *, shared_group: bool) -> Path:
