@@ -145,5 +145,6 @@ def for_one_host(disk: Disk, host: str, name: str) -> str:
 
 
 def nobody_works(open_: Collection[Task]) -> str:
-    one = len(open_) == 1
-    return f"note: {words.plural(len(open_), 'task')} of these {'has' if one else 'have'} not ended. {nobody(open_)}"
+    kind = "call" if all(task.is_call for task in open_) else "task"
+    has = "has" if len(open_) == 1 else "have"
+    return words.remark(f"waiting for {words.plural(len(open_), kind)} that {has} not ended. {nobody(open_)}")

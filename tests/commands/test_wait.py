@@ -123,15 +123,22 @@ def test_a_stale_task_has_ended_unless_somebody_may_run_it_again(history: Histor
     assert list(found._open(workers.living(history.path))) == []
 
 
-def test_nobody_who_works_is_said_once(history: History, capsys: pytest.CaptureFixture[str]):
-    first, second = history.submit(task("first"), task("second"))
+@pytest.mark.parametrize(
+    ("is_call", "note"),
+    [
+        (False, "2 tasks that have not ended. No scheduler works here: parallel-train worker does what is open"),
+        (True, "2 calls that have not ended. No process makes these calls now: start their script again"),
+    ],
+)
+def test_nobody_who_works_is_said_once(
+    history: History, capsys: pytest.CaptureFixture[str], *, is_call: bool, note: str
+):
+    first, second = history.submit(task("first", is_call=is_call), task("second", is_call=is_call))
     said: list[str] = []
     with waiting(history):
         wait_until(lambda: said.append(capsys.readouterr().err) or "".join(said).endswith("\n"), "it is said")
         succeed(history, first, second)
-    assert "".join(said) == (
-        "note: 2 tasks of these have not ended. No scheduler works here: parallel-train worker does what is open\n"
-    )
+    assert "".join(said) == f"note: waiting for {note}\n"
 
 
 def test_what_runs_on_by_itself_needs_nobody(history: History, capsys: pytest.CaptureFixture[str]):
