@@ -90,6 +90,28 @@ def count(tree: Tree) -> int:
     return 1 if tree is None else tree.count
 
 
+def nodes(tree: Tree) -> list[Choice]:
+    """Every choice once, though branches be shared; each before those below it that were not met yet."""
+    found: dict[int, Choice] = {}
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if node is not None and id(node) not in found:
+            found[id(node)] = node
+            pending += reversed([*node.cases.values(), node.default])
+    return list(found.values())
+
+
+def varying(tree: Tree) -> frozenset[str]:
+    """The params that not every point has with the same value."""
+    values: dict[str, set[str]] = {}
+    for node in nodes(tree):
+        several = [node.axis.value(position) for position in range(min(2, len(node.axis)))]
+        values.setdefault(node.key, set()).update(map(repr, several))
+    everywhere = frozenset[str]() if tree is None else tree.everywhere
+    return frozenset(name for name, its in values.items() if len(its) > 1 or name not in everywhere)
+
+
 def chain(axes: Mapping[str, Axis], end: Tree = None) -> Tree:
     """Every combination of `axes`, the first slowest."""
     for key in reversed(list(axes)):
@@ -99,16 +121,10 @@ def chain(axes: Mapping[str, Axis], end: Tree = None) -> Tree:
 
 def narrowed(tree: Tree, fixed: Mapping[str, Json]) -> Tree:
     """The tree where each param of `fixed` has that value alone, also one that is not among its values."""
-    known: dict[int, Choice] = {}
-    needs: dict[int, list[int]] = {}
-    pending = [tree] if tree else []
-    while pending:
-        node = pending.pop()
-        if id(node) not in known:
-            known[id(node)] = node
-            below = [branch for branch in (*node.cases.values(), node.default) if branch]
-            needs[id(node)] = [id(branch) for branch in below]
-            pending += below
+    known = {id(node): node for node in nodes(tree)}
+    needs = {
+        name: [id(branch) for branch in (*node.cases.values(), node.default) if branch] for name, node in known.items()
+    }
     done: dict[int, Tree] = {id(None): None}
     for name in graph.order(needs):
         node = known[name]

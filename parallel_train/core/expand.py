@@ -20,6 +20,17 @@ _SCRIPT = re.compile(r"(?:.*/)?([^/]+)\.(?:py|sh)")
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """The point of a search that a task is made from: which of its params tell it apart, of all that a point may have,
+    and its hash. None of it hangs on which points are drawn, nor on what is laid over the file.
+    """
+
+    telling: tuple[str, ...]
+    params: frozenset[str]
+    point: str
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A task that lacks its id, its needs and, where `name` is empty, its name, which begins with `base`."""
 
@@ -28,6 +39,7 @@ class Draft:
     needs: tuple[Need, ...]
     base: str
     named: bool
+    drawn: Drawn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ def drafts(template: Template, number: int, setting: Setting, findings: Findings
     for index in points.idle_excludes(template):
         findings.note(f"entry {index + 1} of a matrix's exclude fits no combination")
     filler = _Filler(plan, setting, findings)
-    laid = [draft for point in points.points(asked) if (draft := filler.draft(point))]
+    laid = [draft for point, drawn in points.points(asked) if (draft := filler.draft(point, drawn))]
     if not laid and len(findings.wrong) == before:
         findings.add(number, ("matrix",), "exclude leaves no combination")
     return laid
@@ -77,16 +89,20 @@ class _Filler:
 
     def __init__(self, plan: Cut, setting: Setting, findings: Findings) -> None:
         self.plan, self.setting, self.findings = plan, setting, findings
+        search = plan.template.search
+        self.searched = frozenset(search.space.params) if search else frozenset[str]()
+        self.telling = search.space.varying if search else ()
 
-    def draft(self, point: dict[str, Json]) -> Draft | None:
+    def draft(self, point: dict[str, Json], drawn: Mapping[str, Json]) -> Draft | None:
         plan, t = self.plan, self.plan.template
         if self._lacks_a_value(point):
             return None
         values = {name: written(value) for name, value in point.items()}
         values["output_base"] = self.setting.output_base
-        if plan.template.search:
-            searched = plan.template.search.space.params
-            values[POINT] = digest({name: value for name, value in point.items() if name in searched})[:_OF_A_POINT]
+        if self.searched:
+            values[POINT] = digest({name: value for name, value in point.items() if name in self.searched})[
+                :_OF_A_POINT
+            ]
         try:
             output = self._output(values)
         except ValueError as error:
@@ -118,7 +134,10 @@ class _Filler:
             done_when=self._done_when(values) if t.done_when else None,
             metrics=tuple(self._metrics(values)),
         )
-        return Draft(task, plan.number, self._needs(values), stage or script_stem(command), plan.name is not None)
+        base = stage or script_stem(command)
+        telling = tuple(name for name in self.telling if name in drawn)
+        of_search = Drawn(telling, self.searched, values[POINT]) if self.searched else None
+        return Draft(task, plan.number, self._needs(values), base, plan.name is not None, of_search)
 
     def _lacks_a_value(self, point: dict[str, Json]) -> bool:
         # An entry of `include` that fits no combination makes one of its own, perhaps without every param.

@@ -86,14 +86,17 @@ def _check_given_twice(template: Template, number: int, findings: Findings) -> N
         findings.add(number, ("zip",), f"the lists of zip differ in length: {said}")
 
 
-def points(template: Template) -> Iterator[Point]:
-    """The points of a template that passed `check`: first key slowest, seeds fastest. A search is drawn once."""
+def points(template: Template) -> Iterator[tuple[Point, Point]]:
+    """The points of a template that passed `check`, and what of each a search has drawn: first key slowest, seeds
+    fastest.
+    """
     zipped = [dict(zip(template.zipped, row, strict=True)) for row in zip(*template.zipped.values(), strict=True)]
     seeds = [{"seed": seed} for seed in template.seeds or ()]
     searched = template.search.points() if template.search else [{}]
     rows = _rows(template)
     return (
-        {**template.params, **a, **b, **c, **d} for a, b, c, d in product(rows, zipped or [{}], searched, seeds or [{}])
+        ({**template.params, **a, **b, **c, **d}, c)
+        for a, b, c, d in product(rows, zipped or [{}], searched, seeds or [{}])
     )
 
 

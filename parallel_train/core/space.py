@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parallel_train.core.axis import Axis, Listed, value_of
-from parallel_train.core.branches import Tree, chain, count, narrowed
+from parallel_train.core.branches import Tree, chain, count, narrowed, varying
 from parallel_train.core.permutation import order
 from parallel_train.core.spaceconfig import Reading, Steps, read_axis, read_tree, unknown_keys
 from parallel_train.core.spacefaults import Fault, SpaceError, shown
@@ -45,6 +45,12 @@ class Space:
     def everywhere(self) -> frozenset[str]:
         """The params that every point has."""
         return (frozenset() if self.tree is None else self.tree.everywhere) | self.constants.keys()
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Those of `params` that tell points apart."""
+        differing = varying(self.tree)
+        return tuple(name for name in self.params if name in differing)
 
     def point(self, index: int) -> Point:
         """The point at `index`, its params in order along the path. Raises IndexError."""

@@ -175,9 +175,15 @@ def _varying(drafts: Sequence[Draft]) -> dict[str, list[str]]:
 
 
 def _automatic(draft: Draft, varying: Sequence[str]) -> str:
-    parts = [draft.base]
-    parts += [_part(name, draft.task.params[name]) for name in varying if name in draft.task.params]
-    return _AWKWARD.sub("_", "-".join(parts))[:_LONGEST_AUTOMATIC]
+    params, drawn = draft.task.params, draft.drawn
+    told = [name for name in varying if name in params]
+    if drawn:
+        others = [name for name in told if name not in drawn.params]
+        told = [*(n for n in others if n != "seed"), *drawn.telling, *(n for n in others if n == "seed")]
+    name = _AWKWARD.sub("_", "-".join([draft.base, *(_part(name, params[name]) for name in told)]))
+    if drawn and len(name) > _LONGEST_AUTOMATIC:
+        return f"{name[: _LONGEST_AUTOMATIC - len(drawn.point) - 1]}-{drawn.point}"
+    return name[:_LONGEST_AUTOMATIC]
 
 
 def _part(name: str, value: Json) -> str:

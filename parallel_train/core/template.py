@@ -37,8 +37,12 @@ class Search:
         return self.space if self.samples is None else map(self.space.point, self.space.sample(self.samples, self.seed))
 
     def __str__(self) -> str:
-        several = f"{self.space.count():,} points"
-        return several if self.samples is None else f"{self.count():,} of {several}, drawn with seed {self.seed}"
+        there = self.space.count()
+        several = f"{there:,} points"
+        if self.samples is None:
+            return several
+        more = f"; {self.samples:,} were asked for, and there are no more" if self.samples > there else ""
+        return f"{self.count():,} of {several}, drawn with seed {self.seed}{more}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,8 @@ def _document(path: Path, settings: LoadSettings, overrides: Mapping[str, Json])
 
 def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Task, ...]:
     built = templates.build(schema.read(document), findings)
-    if (most := sum(points.count(template) for template in built.values())) > MOST_TASKS:
-        message = f"this makes {most:,} tasks; a task file makes at most {MOST_TASKS:,}"
-        document.faults.append(document.fault(("tasks",), message, at_key=True))
+    if sum(map(points.count, built.values())) > MOST_TASKS:
+        _refuse_so_many(document, built, findings)
         return ()
     is_whole = not document.faults and not findings.wrong
     if is_whole:
@@ -109,6 +108,19 @@ def _tasks(document: Document, setting: Setting, findings: Findings) -> tuple[Ta
         if not findings.are_many:
             laid += expand.drafts(template, index, setting, findings)
     return tasklist.finish(laid, setting.project, findings, complete=is_whole and not findings.wrong)
+
+
+def _refuse_so_many(document: Document, built: Mapping[int, Template], findings: Findings) -> None:
+    """At the spaces that alone make too many, else at the whole list."""
+    counts = {index: points.count(template) for index, template in built.items()}
+    said = f"a task file makes at most {MOST_TASKS:,}"
+    for index, template in built.items():
+        if template.search and counts[index] > MOST_TASKS:
+            message, hint = f"this makes {counts[index]:,} tasks; {said}", "'samples: 100' draws so many of its points"
+            findings.add(index, ("search", "space"), message, hint)
+    if not findings.wrong:
+        message = f"this makes {sum(counts.values()):,} tasks; {said}"
+        document.faults.append(document.fault(("tasks",), message, at_key=True))
 
 
 def _check_overrides(built: Iterable[Template], overrides: Mapping[str, Json]) -> None:

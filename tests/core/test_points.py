@@ -12,7 +12,7 @@ def template(**keys):
 
 
 def laid(made, **overrides):
-    return [" ".join(f"{k}={v}" for k, v in point.items()) for point in points(override(made, overrides))]
+    return [" ".join(f"{k}={v}" for k, v in point.items()) for point, _ in points(override(made, overrides))]
 
 
 def test_without_anything_there_is_one_task():

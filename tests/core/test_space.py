@@ -408,12 +408,23 @@ def test_a_param_can_be_fixed():
     assert list(common) == [{"a": 1.0, "b": 2}]
 
 
+def test_what_tells_points_apart():
+    """What has several values, in one branch or among all, and what only some points have; in the document's order."""
+    shared = choice("shared", ["x"], choice("alone", [1]))
+    other = choice("width", [64], shared)
+    tree = choice("kind", ["a", "b"], choice("width", [128], shared)) | {"b": choice("extra", [True], other)}
+    space = from_tree({"root": tree, "common": {"epochs": 3}})
+    assert space.params == ("kind", "extra", "width", "shared", "alone", "epochs")
+    assert space.varying == ("kind", "extra", "width")
+
+
 def test_a_grid_of_nothing():
     for lists in ([[]], [[1], []]):
         with pytest.raises(SpaceError, match="has no values"):
             from_lists(lists)
     assert list(from_lists([])) == [{}]
     assert (from_lists([]).params, from_lists([]).everywhere, from_lists([]).index({})) == ((), frozenset(), 0)
+    assert from_lists([]).varying == ()
     with pytest.raises(SpaceError, match="too many"):
         from_matrix({f"x{n}": [1] for n in range(1001)})
     with pytest.raises(SpaceError, match="no point is left"):

@@ -348,7 +348,7 @@ def test_a_search_takes_each_point_and_a_point_what_it_has():
         "--data cifar --flip --lr 0.1 --seed 1",
         "--data cifar --lr 0.1 --seed 1",
     ]
-    assert made[4].name == "run-cifar-lr0.1-seed1-fliptrue"
+    assert made[4].name == "run-cifar-fliptrue-lr0.1-seed1"
     assert found.searches == ["4 points"]
     assert [note.split(":")[1] for note in found.notes] == [" default", " cifar.default"]
 
@@ -361,7 +361,50 @@ def test_a_sample_is_drawn_and_grows_without_moving():
     assert few != commands(searched(tree=tree, samples=4, seed=4, matrix=Matrix({"m": [1, 2]})))
     _, found = laid(searched(tree=tree, samples=4, seed=3))
     assert found.searches == ["4 of 1,000 points, drawn with seed 3"]
-    assert len(tasks(searched(samples=50))) == 4
+    made, found = laid(searched(samples=50))
+    assert len(made) == 4
+    assert found.searches == ["4 of 4 points, drawn with seed 0; 50 were asked for, and there are no more"]
+
+
+def named(overrides=None, **keys):
+    """Command -> name."""
+    made = tasks(searched(output="o/{point}", **keys), overrides=overrides or {})
+    return {" ".join(task.command[1:]): task.name for task in made}
+
+
+def test_a_point_has_one_name_however_it_was_drawn():
+    every = named()
+    assert list(every.values()) == [
+        "run-mnist-lr0.1",
+        "run-mnist-lr0.01",
+        "run-cifar-fliptrue-lr0.1",
+        "run-cifar-flipfalse-lr0.1",
+    ]
+    for seed in range(5):
+        for samples in (1, 2, 3):
+            assert named(samples=samples, seed=seed).items() <= every.items()
+    for name, value in [("lr", 0.1), ("data", "cifar"), ("flip", True)]:
+        assert named({name: value}).items() <= every.items()
+
+
+def test_a_name_holds_what_was_drawn_and_no_value_that_stands_in_for_it():
+    keys = {"params": {"flip": "no", "m": 1}, "matrix": Matrix({"n": [1, 2]})}
+    assert [task.name for task in tasks(searched("run {flip}", output="o/{point}/{n}", **keys))][:3] == [
+        "run-n1-mnist-lr0.1",
+        "run-n1-mnist-lr0.01",
+        "run-n1-cifar-fliptrue-lr0.1",
+    ]
+    alone = {"key": "x", "values": ["a"], "default": {"key": "y", "values": [1, 2]}}
+    assert [task.name for task in tasks(searched(tree=alone))] == ["run-y1", "run-y2"]
+
+
+def test_a_name_that_would_be_too_long_ends_with_the_points_hash():
+    tree = None
+    for number in range(9):
+        tree = {"key": f"{'k' * 20}{number}", "values": [1, 2], "default": tree}
+    made = tasks(searched(tree=tree, output="{point}"))
+    assert len({task.name for task in made}) == len(made) == 2**9
+    assert all(task.name.endswith(f"-{task.output}") and len(task.name) == 180 for task in made)
 
 
 def test_a_point_is_known_by_what_it_holds():

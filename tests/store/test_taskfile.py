@@ -35,6 +35,13 @@ def test_the_bundled_files(name, count):
     assert len(file.searches) == (name == "search")
 
 
+def test_the_bundled_search_names_what_each_point_has():
+    for task in load(Path("tasks/search.yaml"), LoadSettings(ROOT)).tasks:
+        q = f"-q{task.params['q']}" if task.params["trainer"] == "gce" else ""
+        p = task.params
+        assert task.name == f"search-{p['trainer']}{q}-lr{p['lr']}-hidden{p['hidden']}"
+
+
 def test_every_key_arrives(read):
     text = """\
 defaults: {retries: 1, params: {a: 1}, env: {X: 1}}
