@@ -204,6 +204,7 @@ class DistributedAsynchronousSearch:
             "points": space.count(),
             "repetitions": space.repetitions,
             "space": plan.fingerprint(space),
+            "params": plan.outline(space),
             "mode": self._mode,
             "seed": self._seed,
         }

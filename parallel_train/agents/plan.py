@@ -6,14 +6,15 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
 from parallel_train.core import halving
-from parallel_train.core.axis import Axis, Range
+from parallel_train.core.axis import Axis, Listed, Range
+from parallel_train.core.branches import nodes
 from parallel_train.core.halving import Bracket
 from parallel_train.core.placeholders import written
 from parallel_train.core.situation import Situation
@@ -30,6 +31,7 @@ Block = tuple[str, list[Task]]  # the source that names them, and trials that ar
 SEARCH = "search.json"
 _FIRST_BLOCK, _DOUBLED = 64, 6  # trials, and how often a block is twice the one before
 _ERRORS = 3  # a trial that has failed so often is given up
+_MOST_TOLD, _LONGEST_TOLD = 100, 80  # values of a param, and characters of them in a sentence
 _LONGEST = 120  # characters of a file's name that tell the values
 _UNFIT = re.compile(r"[^\w.+=-]+", re.ASCII)
 _NAME = re.compile(r"trial-(\d+)(?:\.(\d+))?(?:-b(\d+)l(\d+))?")
@@ -195,15 +197,58 @@ def agree(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
         if records.place(str(path), (json.dumps(settled, indent=2) + "\n").encode(), durable=True):
             return settled
         there = json.loads(path.read_bytes())
-        differing = [name for name, value in wanted.items() if value is not None and there[name] != value]
+        told = list(_differences(there, wanted))
     except (ValueError, KeyError, TypeError) as error:
         raise SearchError(f"{path} can't be read: it says what is searched here, and is never changed") from error
     except OSError as error:
         raise SearchError(f"can't write to the folder {folder}: {error.strerror}") from error
-    if differing:
-        told = "; ".join(f"{name} is {there[name]}, not {wanted[name]}" for name in differing)
-        raise SearchError(f"{folder} holds another search ({told}): give each search a folder of its own")
+    if told:
+        repair = "give this one a folder of its own, or make them equal to go on with that one"
+        raise SearchError(f"{folder} holds another search ({'; '.join(told)}): {repair}")
     return dict(there)
+
+
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """Why `wanted` is another search than the one `there`. Raises KeyError where that does not say what it is."""
+    plain = [name for name, value in wanted.items() if name not in {"space", "params"} and value is not None]
+    yield from (f"{name} is {there[name]}, not {wanted[name]}" for name in plain if there[name] != wanted[name])
+    if there["space"] != wanted["space"]:
+        yield _first_difference(there.get("params"), wanted["params"])  # an older version told no params
+
+
+def _first_difference(there: Mapping[str, Json] | None, wanted: Mapping[str, Json]) -> str:
+    if there is None:
+        return "its points are others"
+    for name in {**there, **wanted}:
+        if name not in wanted:
+            return f"it has '{name}', this one has not"
+        if name not in there:
+            return f"this one has '{name}', that one has not"
+        if there[name] != wanted[name]:
+            one, other = _clipped(there[name]), _clipped(wanted[name])
+            return f"{name} is {one}, not {other}" if one != other else f"{name} has other values"
+    return "its values are the same, in other branches or another order"
+
+
+def _clipped(value: Json) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}…"
+
+
+def outline(space: Space) -> dict[str, list[Json]]:
+    """What each param may be, wherever it is chosen, for people: long lists are cut."""
+    told: dict[str, list[Json]] = {name: [] for name in space.params}
+    for node in nodes(space.tree):
+        values = _values(node.axis)
+        told[node.key] += [value for value in values if value not in told[node.key]]
+    told |= {name: [value] for name, value in space.constants.items()}
+    return {name: its if len(its) <= _MOST_TOLD else [*its[:_MOST_TOLD], "…"] for name, its in told.items()}
+
+
+def _values(axis: Axis) -> list[Json]:
+    if isinstance(axis, Listed):
+        return list(axis.values[: _MOST_TOLD + 1])
+    return [{"from": axis.first, "to": axis.last, "count": axis.count, "log": axis.is_log}]
 
 
 def fingerprint(space: Space) -> str:

@@ -124,14 +124,61 @@ def test_the_documents_config_is_told_its_three_faults_and_how_to_have_them_mend
 
 def test_another_search_in_the_same_folder_is_refused(root):
     grid(root).get_new_combination(1.0)
-    other = {**CONFIG, "root": choice("lr", [0.1, 0.02], choice("batch", [64, 128]))}
-    with pytest.raises(SearchError, match="another search"):
-        grid(root, other)
     with pytest.raises(SearchError, match="search is grid, not random"):
         DistributedAsynchronousRandomSearch.from_config(root, CONFIG)
     with pytest.raises(SearchError, match="mode is max, not min"):
         grid(root, mode="min")
     assert grid(root).index == 1
+
+
+LR = [0.1, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"root": choice("lr", [0.1, 0.02], choice("batch", [64, 128]))}, "lr is [0.1, 0.01], not [0.1, 0.02]"),
+        ({"root": choice("lr", LR, choice("size", [64, 128]))}, "it has 'batch', this one has not"),
+        (
+            {"root": choice("x", [1], choice("lr", LR, choice("batch", [64, 128])))},
+            "this one has 'x', that one has not",
+        ),
+        ({"common": {"epochs": 5}}, "epochs is [3], not [5]"),
+        ({"root": choice("lr", [0.1], choice("batch", [64]))}, "points is 4, not 1; lr is [0.1, 0.01], not [0.1]"),
+        ({"root": choice("batch", [64, 128], choice("lr", LR))}, "in other branches or another order"),
+        (
+            {"root": choice("lr", {"from": 1, "to": 2, "count": 2}, choice("batch", [64, 128]))},
+            'lr is [0.1, 0.01], not [{"from": 1, "to": 2, "count": 2, "log": false}]',
+        ),
+    ],
+)
+def test_what_another_search_has_otherwise_is_told(root, config, told):
+    grid(root)
+    with pytest.raises(SearchError) as caught:
+        grid(root, {**CONFIG, **config})
+    repair = "give this one a folder of its own, or make them equal to go on with that one"
+    assert str(caught.value).startswith(f"{root} holds another search (")
+    assert str(caught.value).endswith(f"{told}): {repair}")
+
+
+def test_long_lists_are_told_by_their_beginning(root):
+    grid(root, {"root": choice("x", list(range(1000)))})
+    with pytest.raises(SearchError, match=r"\(points is 1000, not 999; x is \[0, 1, .*…, not \[5, 1, .*…\)"):
+        grid(root, {"root": choice("x", [5, *range(1, 5), *range(6, 1000)])})
+    with pytest.raises(SearchError, match=r"\(x has other values\)"):
+        grid(root, {"root": choice("x", [*range(50), -1, *range(51, 1000)])})
+    assert len((root / "search.json").read_text()) < 2000
+
+
+def test_a_search_that_an_older_version_began_goes_on(root):
+    grid(root)
+    file = root / "search.json"
+    told = json.loads(file.read_text())
+    del told["params"]
+    file.write_text(json.dumps(told))
+    assert grid(root).index == 0
+    with pytest.raises(SearchError, match="its points are others"):
+        grid(root, {**CONFIG, "common": {"epochs": 5}})
 
 
 def test_a_random_search_draws_none_twice_and_a_seed_draws_the_same_again(root, tmp_path):
