@@ -140,7 +140,10 @@ def _draw_one(ranked: Table, out: TextIO, *, best: bool) -> None:
     if best and rows and rows[0].output:
         out.write(f"output: {words.clean(paste.path(rows[0].output))}\n")
     if not best or not rows:
-        out.writelines(f"{line}\n" for line in _without(ranked.missing))
+        shown = {row.id for row in rows}
+        blank = [missing for missing in ranked.missing if missing.id in shown]
+        others = [missing for missing in ranked.missing if missing.id not in shown]
+        out.writelines(f"{line}\n" for line in (*_blank(blank), *_without(others)))
 
 
 def _shown(row: Row, ranked: Table) -> table.ResultRow:
@@ -155,6 +158,12 @@ def _shown(row: Row, ranked: Table) -> table.ResultRow:
         log=row.log,
         is_best=row is ranked.best,
     )
+
+
+def _blank(missing: Sequence[Missing]) -> list[str]:
+    """Why rows of the table have no number: the first stands for all, for each names a file of its own."""
+    more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return [f"without a number: {words.clean(one.name)} ({words.clean(one.why)}){more}" for one in missing[:1]]
 
 
 def _without(missing: Iterable[Missing]) -> list[str]:

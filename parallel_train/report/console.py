@@ -18,6 +18,7 @@ from parallel_train.core.events import (
     Ended,
     Event,
     HungUp,
+    Interrupted,
     Joined,
     Launched,
     Looked,
@@ -125,7 +126,8 @@ class ConsoleReporter:
             self._leave_terminal()
         said = self.narrator.tell(event, situation, self._moment())
         self._is_dirty = True
-        if said is not None:
+        is_noticed = self.screen is not None and isinstance(event, Interrupted)  # the table says it as long as it holds
+        if said is not None and not is_noticed:
             self._say(said, lasting=said.kind == "bad" or isinstance(event, Warned))
 
     def tick(self, situation: Situation, now: float) -> float:

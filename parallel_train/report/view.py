@@ -93,7 +93,7 @@ def _leaving(s: Situation) -> str:
     if s.stopping >= KILL:
         return f"Killing {running}; Ctrl-C again leaves without waiting"
     if s.stopping >= STOP:
-        return f"Stopping {running}; Ctrl-C again kills them"
+        return f"Stopping {running} (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them"
     return f"Draining: {running} left; Ctrl-C again stops them"
 
 

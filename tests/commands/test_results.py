@@ -90,8 +90,8 @@ def test_many_that_are_missing_take_one_line(history):
 def test_many_reasons_are_cut_short(history):
     for one in history.submit(*(task(f"t{n}") for n in range(20))):
         history.measured(one, other=1)
-    lines = shown(history, 3).splitlines()
-    assert len(lines) == 1 + 20 + 8 + 1
+    lines = shown(history, 3, best=True).splitlines()
+    assert len(lines) == 8 + 1
     assert lines[-1] == "no result: 12 more tasks"
 
 
@@ -101,7 +101,18 @@ def test_a_finished_task_without_its_number_stands_last_and_says_why(history):
     history.measured(b, accuracy=1)
     lines = shown(history).splitlines()
     assert lines[2].split("\t")[1:4] == ["1", "a", ""]
-    assert lines[3] == "no result (output/a/metrics.json has no key 'accuracy'): a"
+    assert lines[3:] == ["without a number: a (output/a/metrics.json has no key 'accuracy')"]
+
+
+def test_no_task_is_listed_twice(history):
+    """Each row without a number may have a reason of its own: one of them stands for all."""
+    *blank, _ = history.submit(task("a"), task("b"), task("c"), task("open"))
+    for one in blank:
+        history.measured(one, loss=1)
+    *table, why, open_ = shown(history, 3).splitlines()
+    assert [line.split("\t")[1] for line in table[1:]] == ["a", "b", "c"]
+    assert why == "without a number: a (output/a/metrics.json has no key 'accuracy'), and 2 more"
+    assert open_ == "no result (ready): open"
 
 
 def test_each_metric_has_its_table(history):

@@ -32,7 +32,7 @@ def test_ctrl_c_once_lets_what_runs_end_and_starts_nothing_new(project: Project,
     screen = terminal()
     project.until_started("a", "b")
     screen.type(CTRL_C)
-    screen.until("Draining: 2 tasks run on")
+    screen.until("Draining: 2 tasks left; Ctrl-C again stops them")
     project.write("go", "")
     assert screen.process.wait(30) == 130
     assert sorted(project.order()) == ["a", "b"]

@@ -13,10 +13,11 @@ import stat
 import pytest
 
 from parallel_train.core.apply import apply
-from parallel_train.core.events import HungUp, Interrupted, Warned
+from parallel_train.core.events import HungUp, Interrupted, Launched, Warned
 from parallel_train.report.console import Setup, make_reporter, noted_fields
 from parallel_train.report.outlet import Outlet
 from parallel_train.report.table import ResultRow, results_sheet
+from parallel_train.report.view import view
 from parallel_train.store.journal import Journal
 from tests.support.builders import claimed, ended, situation, task
 
@@ -91,6 +92,20 @@ def test_no_status_line_where_none_is_wanted(tmp_path):
     run(reporter, s)
     assert reporter.tick(s, 1e9) == float("inf")
     assert "Still" not in out.getvalue()
+
+
+def test_ctrl_c_is_said_once(setup, terminal):
+    """By the table, as long as it holds; elsewhere by a line."""
+    interrupted = (Launched("a", 1, ("gpu-0",), 0.0), claimed(A), Interrupted(1, 130, 0.0))
+    s, lines = situation(A), io.StringIO()
+    run(make_reporter(s, setup, lines), s, *interrupted)
+    assert lines.getvalue().count("Draining: 1 task") == 1
+    s = situation(A)
+    reporter = make_reporter(s, setup, terminal[1])
+    run(reporter, s, *interrupted)
+    shown = view(s, reporter.memory, 101.0)
+    assert shown.notice == "Draining: 1 task left; Ctrl-C again stops them"
+    assert shown.recent == ()
 
 
 def test_signs_where_the_encoding_has_none(setup):
