@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from parallel_train.commands.page import Page, Program
 from parallel_train.core.graph import nearest
 from parallel_train.errors import NoTaskFileError, NothingSelectedError, ParallelTrainError, TaskFileError
 
+_FOLDER = {"-C", "--directory"}  # what follows is no command
 COMMANDS = {
     "Run": (run.run, run.worker),
     "Look": (look.status, look.attach, look.wait, look.logs, look.explain, look.results, look.gpus),
@@ -76,7 +78,8 @@ def _meant_command(error: ParallelTrainError) -> str:
     if not isinstance(error, NothingSelectedError | NoTaskFileError):
         return ""
     names = [command.__name__ for commands in COMMANDS.values() for command in commands]
-    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    typed = pairwise(["", *sys.argv[1:]])
+    word = next((word for before, word in typed if not word.startswith("-") and before not in _FOLDER), "")
     near = nearest(word, names) if word not in names else None
     return f"; did you mean the command '{near}'?" if near else ""
 

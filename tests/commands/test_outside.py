@@ -84,6 +84,12 @@ def test_a_paused_queue_says_how_it_goes_on(history: History, call: Caller):
     assert "parallel-train resume -C 'my ini' 4" in call("resume", "-C", FOLDER).out
 
 
+def test_a_folder_is_not_taken_for_a_command(call: Caller):
+    History(call.root / "ini")
+    assert "did you mean" not in call("-C", "ini").err
+    assert "did you mean the command 'status'?" in call("-C", "ini", "statu").err
+
+
 def test_an_unknown_setting_is_shown_at_its_place(history: History, call: Caller):
     history.write("configs/parallel-train.yaml", "gpux: 1\n")
     found = call("worker", "-C", FOLDER)
