@@ -42,7 +42,7 @@ ALLOWED = {
     "training": {"errors", "procs", "training"},
     "finder": {"errors", "training"},
     "caller": {"core", "errors", "procs", "store", "project"},
-    "multirunner": {"caller", "core", "errors", "procs", "project", "results", "store"},
+    "multirunner": {"caller", "core", "errors", "procs", "project", "report", "results", "store"},
     "agents": {"agents", "caller", "core", "errors", "results", "store"},
     "search": {"agents"},
     # Not the faces: what they cost only their own callers pay.
