@@ -8,6 +8,7 @@ from dataclasses import replace
 from parallel_train.core import graph, policy, sick
 from parallel_train.core.events import (
     Claimed,
+    Company,
     Ended,
     Event,
     Interrupted,
@@ -62,6 +63,8 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
             s.pool.slots[slot].is_sick = True
         case Joined(tasks):
             return join(s, graph.closure(tasks & s.lines.keys(), {n: line.task.needs for n, line in s.lines.items()}))
+        case Company():
+            s.company = event
         case RoundOpened(round_, ours):
             return _on_round_opened(s, round_, ours)
         case Launched():

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import groupby, islice
 
 from parallel_train.core import contact, policy, sick
-from parallel_train.core.events import Decision, Launch, Leave, Look, NeedSeen, PutSlotAside, Reclaim, Stop, Watch
+from parallel_train.core.events import (
+    Company,
+    Decision,
+    Launch,
+    Leave,
+    Look,
+    NeedSeen,
+    PutSlotAside,
+    Reclaim,
+    Stop,
+    Watch,
+)
 from parallel_train.core.facts import Claim, Lost, LostBy
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
@@ -64,14 +75,15 @@ def _launches(s: Situation, now: float) -> Iterator[Launch]:
     room = s.wishes.at_once - len(s.mine) if s.wishes.at_once else len(s.lines)
     free = s.pool.free(now)
     fitting = (line for line in _in_order(s, s.ready, now, is_cpu=False) if s.pool.carries(line.task.gpus))
-    for line in islice(fitting, len(free)):
+    for line in islice(_ours_first(fitting, s.company), len(free)):
         if room < 1 or line.task.gpus > len(free):
             break  # a wide task comes first: slots that come free are kept for it
         taken, free = free[: line.task.gpus], free[line.task.gpus :]
         room -= 1
         yield _launch(s, line, taken)
     free_cpu = s.pool.free_cpu(now)
-    for line, name in zip(_in_order(s, s.ready_cpu, now, is_cpu=True), free_cpu, strict=False):
+    ready_cpu = _ours_first(_in_order(s, s.ready_cpu, now, is_cpu=True), s.company)
+    for line, name in zip(ready_cpu, free_cpu, strict=False):
         if room < 1:
             break
         room -= 1
@@ -98,6 +110,23 @@ def _in_order(s: Situation, ready: list[Key], now: float, *, is_cpu: bool) -> It
     while upcoming is not None:
         yield s.lines[upcoming[2]]
         upcoming = next(waiting, None)
+
+
+def _ours_first(lines: Iterator[Line], company: Company) -> Iterator[Line]:
+    """Of equally urgent lines our share first, so that workers don't race for each task; then the others', from their
+    far end, where they themselves come last. A wide task is everybody's: slots are kept for it.
+    """
+    if company.size == 1:
+        yield from lines
+        return
+    for _, equals in groupby(lines, key=lambda line: line.priority):
+        others = []
+        for line in islice(equals, policy.SHARED_AT_ONCE):
+            if line.task.gpus > 1 or line.task.number % company.size == company.place:
+                yield line
+            else:
+                others.append(line)
+        yield from reversed(others)
 
 
 def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:

@@ -43,6 +43,14 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
+class Company:
+    """This worker is number `place`, from 0, of `size` that launch the same tasks now."""
+
+    place: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoundOpened:
     round: Round
     ours: bool = False  # whether this worker asked for it
@@ -159,8 +167,8 @@ class Warned:
 
 
 Event: TypeAlias = (
-    "Submitted | Requested | Joined | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished | Silent"
-    " | SlotPutAside | Ended | OutputFound | Looked | Interrupted | HungUp | Warned"
+    "Submitted | Requested | Joined | Company | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished"
+    " | Silent | SlotPutAside | Ended | OutputFound | Looked | Interrupted | HungUp | Warned"
 )
 
 # ---- decisions ----

@@ -15,6 +15,7 @@ NOT_STARTED_MOST = 60.0  # seconds between two attempts that the machine did not
 TROUBLE_PAUSE = 5.0  # seconds without launches after the machine could not start one (no processes, disk full)
 POLL = 1.0  # seconds between two looks at what other workers wrote
 LOOK_SHARE = 20  # of the time, somebody who only looks spends at most one part in so many on looking
+SHARED_AT_ONCE = 1024  # equally urgent tasks among which workers choose theirs, at one time
 ROUNDS_AT_ONCE = 64  # rounds opened before the loop looks up again
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from parallel_train.core.events import OpenRound
+from parallel_train.core.events import Company, OpenRound
 from parallel_train.core.facts import Claim, LostBy, Request, Round, Why
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Around, Ended, Line, Ready, Running, State, Waiting, derive
@@ -43,6 +43,7 @@ class Situation:
     dependents: dict[str, list[str]] = field(default_factory=dict)
     named: dict[str, frozenset[str]] = field(default_factory=dict)  # task file -> the tasks it names now
     joined: set[str] = field(default_factory=set)  # worked on beside the selection: added or retried by others
+    company: Company = Company(0, 1)  # noqa: RUF009  a frozen value
     pause: Request | None = None  # the newest pause or resume of the whole queue
     heard: int = 0  # the number of the newest request
     began: int = 0  # what it was when this run began

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from parallel_train.core import contact, wire
 from parallel_train.core.contact import Contact
+from parallel_train.core.events import Company
 from parallel_train.core.facts import Owner
 from parallel_train.errors import UsageError
 from parallel_train.store import records
@@ -38,6 +39,7 @@ class Presence:
     # On a disk for one host: the workers of others that were found silent, beside which this one may work.
     silent: frozenset[str] | None = None
     _contacts: dict[str, Contact] = field(default_factory=dict)  # what can't be seen otherwise, by its beat's name
+    _company: Company = Company(0, 1)  # noqa: RUF009  a frozen value
     _beats: int = 0
     _beat_due: float = 0.0
 
@@ -82,6 +84,19 @@ class Presence:
         for owner, _, about in self._workers():
             if owner.worker != self.owner.worker and self._may_live(owner, about):
                 yield owner, about
+
+    def share(self, company: Iterable[tuple[Owner, Mapping[str, Any]]]) -> Iterator[Company]:
+        """Our place among those that launch the same tasks, where it is another than before."""
+        source = self.about.get("source", "")
+        names_ = [self.owner.worker]
+        for owner, about in company:
+            has_slots, theirs = about.get("slots") or about.get("cpu_slots"), about.get("source", "")
+            if has_slots and (source == theirs or not source or not theirs):
+                names_.append(owner.worker)
+        found = Company(sorted(names_).index(self.owner.worker), len(names_))
+        if found != self._company:
+            self._company = found
+            yield found
 
     def has_strangers(self) -> bool:
         """Whether workers were met here that can't be seen: those of other hosts and containers."""

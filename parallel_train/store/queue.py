@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -84,6 +84,7 @@ class DiskQueue(Presence):
         kinds = ("ends", "claims", "rounds", "requests", "tasks", "workers")
         listed = {kind: set(names(self.folder / kind)) for kind in kinds}
         listed["claims"] |= listed["ends"]  # a cache may list an end before its claim
+        company = list(self.company())
         asked = self._asked_since(listed["requests"])
         news = self._news(listed["tasks"], [told.request for told in asked if isinstance(told, Requested)])
         fresh = {kind: self._fresh(kind, listed[kind], news.added) for kind in ("rounds", "claims", "ends")}
@@ -92,7 +93,7 @@ class DiskQueue(Presence):
         requests_ = [e.request for e in asked if isinstance(e, Requested)]
         again = [r for r in self._requests.values() if not news.added.isdisjoint(r.tasks)]
         events += [Requested(r) for r in sorted([*again, *requests_], key=lambda r: r.number)]
-        events += self._records(fresh, listed["ends"], now)
+        events += self._records(fresh, listed["ends"], {owner.worker for owner, _ in company}, now)
         if news.joined:
             events.append(Joined(news.joined))
         events += self._silent(listed["ends"])  # the last that may raise
@@ -102,6 +103,7 @@ class DiskQueue(Presence):
         self.sources |= news.sources
         if self.interest is not None:
             self.interest |= news.added
+        events += self.share(company)
         for kind, found in listed.items():
             self._seen.setdefault(kind, set()).update(found)
         return events
@@ -148,13 +150,18 @@ class DiskQueue(Presence):
                 events += [Submitted(source, found.tasks), *self.survey(tasks)]
         return News(events, frozenset(joined), frozenset(added), frozenset(sources))
 
-    def _records(self, fresh: Mapping[str, set[str]], ended: set[str], now: float) -> list[Event]:
+    def _records(
+        self, fresh: Mapping[str, set[str]], ended: set[str], living: Collection[str], now: float
+    ) -> list[Event]:
+        def claimed(data: dict[str, Any]) -> Claimed:
+            return self._claimed(wire.claim_of(data), living)
+
         events: list[Event] = []
         for name in _in_order(fresh["rounds"]):
             events += self._told("rounds", name, lambda data: RoundOpened(wire.round_of(data)))
         for name in _in_order(fresh["claims"]):
             try:
-                events += self._told("claims", name, self._over if name in ended else self._claimed)
+                events += self._told("claims", name, self._over if name in ended else claimed)
             except FileNotFoundError:
                 if name not in ended:
                     raise
@@ -246,9 +253,7 @@ class DiskQueue(Presence):
     def _over(data: dict[str, Any]) -> Claimed:
         return Claimed(wire.claim_of(data), is_here=False)
 
-    def _claimed(self, data: dict[str, Any]) -> Claimed:
-        claim = wire.claim_of(data)
-        living = {owner.worker for owner in self.others()}
+    def _claimed(self, claim: Claim, living: Collection[str]) -> Claimed:
         is_orphan = claim.owner.worker not in living
         if self.is_alive(claim.owner) is None:
             self._strange[f"{claim.task}.{claim.attempt}"] = claim

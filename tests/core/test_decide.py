@@ -12,6 +12,7 @@ from parallel_train.core.apply import absorb, apply
 from parallel_train.core.decide import decide, exit_code, wake_at
 from parallel_train.core.events import (
     Claimed,
+    Company,
     Interrupted,
     Launch,
     Launched,
@@ -120,6 +121,33 @@ def test_nothing_is_launched_twice():
     assert decide(s, 0.0) == []
     apply(s, ended(A))
     assert launches(s) == {"c": ("gpu-0",)}
+
+
+def test_workers_share_what_is_equally_urgent_and_take_the_others_part_from_its_end():
+    tasks = [task(name, number=n) for n, name in enumerate("abcdefg", 1)]
+    for place, mine in ((0, "bdf"), (1, "aceg")):
+        s = situation(*tasks, slots=pool(7))
+        apply(s, Company(place, 2))
+        others = [t.id for t in reversed(tasks) if t.id not in mine]
+        assert list(launches(s)) == [*mine, *others]
+        assert list(launches(situation(*tasks, slots=pool(2)))) == ["a", "b"]  # alone
+
+
+def test_urgency_and_width_come_before_shares():
+    wide = task("wide", number=4, gpus=2)
+    s = situation(replace(A, priority=1), B, C, wide, slots=pool(5))
+    apply(s, Company(0, 2))  # b and wide
+    assert list(launches(s)) == ["a", "b", "wide", "c"]
+    s = situation(A, wide, slots=pool(1))
+    apply(s, Company(0, 2))
+    assert launches(s) == {"a": ("gpu-0",)}  # wide fits nowhere here
+
+
+def test_tasks_without_a_gpu_are_shared_too():
+    tasks = [task(name, number=n, gpus=0) for n, name in enumerate("abcd", 1)]
+    s = situation(*tasks, slots=pool(1, cpus=2))
+    apply(s, Company(0, 2))
+    assert list(launches(s)) == ["b", "d"]
 
 
 def test_a_wide_task_at_the_head_keeps_what_comes_free():

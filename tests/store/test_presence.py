@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, Silent, Vanished
+from parallel_train.core.events import Claimed, Company, Ended, Silent, Vanished
 from parallel_train.core.facts import Claim, End, Exited, Lost, Owner
 from parallel_train.errors import UsageError
 from parallel_train.store import queue, records
 from parallel_train.store.queue import DiskQueue
+from tests.support.builders import cpu, gpu
 from tests.support.fakes import FakeClock
 
 LEASE = 60.0
@@ -117,6 +120,20 @@ def test_a_process_here_is_asked_and_not_its_beat(folder, clock):
     assert names(one.others()) == []
     assert not one.has_strangers()
     assert names(worker(folder, clock).others()) == ["two"]  # on another host
+
+
+def test_workers_know_their_places_among_those_that_launch_the_same_tasks(folder, clock):
+    slots = {"slots": [asdict(gpu("0"))]}
+    me = worker(folder, clock, "b", about={"source": "a.yaml", **slots})
+    assert me.changes(0.0) == []  # alone, as it began
+    worker(folder, clock, "a", about={"source": "a.yaml", **slots})
+    any_task = worker(folder, clock, "c", about={"cpu_slots": [asdict(cpu("0"))]})
+    worker(folder, clock, "0", about={"source": "other.yaml", **slots})
+    worker(folder, clock, "1", about={"source": "a.yaml"})  # it only waits
+    assert me.changes(0.0) == [Company(1, 3)]
+    assert me.changes(0.0) == []
+    any_task.leave()
+    assert me.changes(0.0) == [Company(1, 2)]
 
 
 def test_a_worker_of_a_newer_version_stops_with_a_sentence(folder, clock, monkeypatch):
