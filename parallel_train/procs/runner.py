@@ -57,8 +57,8 @@ def _sweep_left(queue: str) -> None:
     that no claim tells of them: the slots do that they had signed.
     """
     with suppress(OSError):
-        for holder in locks.holders().values():
-            if holder.get("queue") == queue:
+        for name, holder in locks.holders().items():
+            if holder.get("queue") == queue and locks.holder_of(name) == holder:  # short tasks come and go meanwhile
                 fence.sweep_if_dead(holder)
 
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO, cast
 
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from parallel_train.core.events import (
     Claimed,
+    Company,
     Ended,
     Event,
     HungUp,
@@ -121,7 +123,7 @@ class ConsoleReporter:
         if self.setup.record is not None:
             noted = noted_fields(event)
             if noted is not None:
-                self.setup.record(_event_name(event), **noted)
+                self.setup.record(_event_name(type(event).__name__), **noted)
         if isinstance(event, HungUp) and self.outlet.is_terminal:
             self._leave_terminal()
         said = self.narrator.tell(event, situation, self._moment())
@@ -216,12 +218,13 @@ def noted_fields(event: Event) -> dict[str, Any] | None:  # noqa: PLR0911  one s
             return {"source": source, "tasks": len(tasks)}
         case Joined(tasks):
             return {"tasks": len(tasks)}
-        case OutputFound() | Looked() | Watched() | Launched():
+        case OutputFound() | Looked() | Watched() | Launched() | Company():
             return None
         case _:
             return asdict(event)
 
 
-def _event_name(event: Event) -> str:
+@cache
+def _event_name(kind: str) -> str:
     """round_opened for RoundOpened."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
