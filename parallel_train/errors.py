@@ -27,6 +27,10 @@ class UsageError(ParallelTrainError):
     """An option, a GPU, a folder or a file that can't be used as asked."""
 
 
+class ClusterError(ParallelTrainError):
+    """What a cluster refuses for good, in its words."""
+
+
 class NoTaskFileError(UsageError):
     """The task file is not there."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from parallel_train.core.cluster import Element
 from parallel_train.core.events import Ended, Event, Launch, Requested, RoundOpened, Silent
-from parallel_train.core.facts import Claim, Lost, Round
+from parallel_train.core.facts import Array, Claim, Lost, Round
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Device
 
@@ -41,6 +42,27 @@ class Queue(Protocol):
     def end_as_lost(self, claim: Claim, outcome: Lost) -> Ended | Silent:
         """End an attempt whose owner is surely dead; the end that stands, whoever wrote it. Where it was taken for dead
         and has been heard again, that, and no end.
+        """
+
+    def enlist(self, wanted: Array) -> Array:
+        """Make the record of an array, under the next free number."""
+
+
+class Cluster(Protocol):
+    """Machines that somebody else grants. Each verb takes seconds at most; it raises ClusterError for what is refused
+    for good, and OSError (TimeoutError) for trouble that may pass.
+    """
+
+    def submit(self, array: Array, delay: float) -> None:
+        """Ask for the elements of an array whose record is there; none starts within `delay` seconds."""
+
+    def elements(self) -> tuple[Element, ...]:
+        """The elements of this queue that are known, those that are over for as long as the cluster tells of them."""
+
+    def dismiss(self, jobs: Sequence[str], level: int) -> None:
+        """CANCEL those that wait. For those that run: DRAIN is Ctrl-C once (SIGINT to the worker, not the signal of
+        the time limit: it leaves when its tasks have ended, and asks for no other turn), STOP is Ctrl-C twice (TERM),
+        KILL kills. What is over already is passed over.
         """
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from parallel_train.core.facts import Claim, End, LostBy, OutputState, Request, Round
+from parallel_train.core.cluster import Element
+from parallel_train.core.facts import Array, Claim, End, LostBy, OutputState, Request, Round
 from parallel_train.core.task import Task
 
 # ---- events ----
@@ -159,6 +160,59 @@ class HungUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Enlisted:
+    """The record of an array was read; with `is_sent` this worker has just asked the cluster for it."""
+
+    array: Array
+    ours: bool  # asked for by this worker, or by one that lives no more
+    is_sent: bool = False
+    delay: float = 0.0  # see Enlist
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotEnlisted:
+    """The cluster did not take an array: for good, or it is in trouble."""
+
+    text: str
+    is_final: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ElementsSeen:
+    """All elements of this queue that the cluster knows."""
+
+    elements: tuple[Element, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSilent:
+    """The cluster did not answer, or not to the point."""
+
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """Elements were told to leave."""
+
+    jobs: tuple[str, ...]
+    level: int  # see ports.Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """What is left of the allocation that this worker runs in."""
+
+    seconds: float
+    at: float
+    is_near: bool = False  # the cluster has said that its end comes: nothing more is started
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something that a person should know and that changes nothing."""
 
@@ -169,6 +223,7 @@ class Warned:
 Event: TypeAlias = (
     "Submitted | Requested | Joined | Company | RoundOpened | Launched | Claimed | Refused | Watched | Told | Vanished"
     " | Silent | SlotPutAside | Ended | OutputFound | Looked | Interrupted | HungUp | Warned"
+    " | Enlisted | NotEnlisted | ElementsSeen | ClusterSilent | Dismissed | TimeLeft"
 )
 
 # ---- decisions ----
@@ -239,9 +294,32 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Enlist:
+    """Ask the cluster for `wanted`, whose record gets its number then."""
+
+    wanted: Array
+    delay: float = 0.0  # seconds before the cluster may start it
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Tell elements to leave."""
+
+    jobs: tuple[str, ...]
+    level: int  # see ports.Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class AskCluster:
+    """See which elements there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     exit_code: int
     stuck: tuple[str, ...] = ()  # tasks that wait for something that can't come: a bug, said as one
 
 
-Decision: TypeAlias = "OpenRound | Launch | Watch | Reclaim | Stop | PutSlotAside | Look | Leave"
+Decision: TypeAlias = (
+    "OpenRound | Launch | Watch | Reclaim | Stop | PutSlotAside | Look | Leave | Enlist | Dismiss | AskCluster"
+)

@@ -121,6 +121,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Array:
+    """Jobs that were asked of a cluster together: its elements. Each holds one worker or, with `is_each`, one task."""
+
+    number: int
+    size: int
+    selection: tuple[str, ...]  # the tasks it is for; with `is_each` element i runs selection[i] alone
+    gpus: int = 1  # of each element
+    is_each: bool = False
+    at_once: int = 0  # so many elements at most run at the same time; 0: as many as the cluster lets
+    ignore_failures: bool = False  # -i of the run that asked for it
+    by: str = ""  # the worker that asked for it
+    at: str = ""  # ISO 8601 UTC
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One execution of a task: its claim and, once it is over, its end."""
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from typing import Any, get_args
 
 from parallel_train.core.facts import (
+    Array,
     Asking,
     Claim,
     End,
@@ -107,7 +108,7 @@ _CHECKS: Mapping[str, Check] = {
 }
 _FIELDS: Mapping[type, Mapping[str, Check | None]] = {
     kind: {f.name: _UNFILLED.get(f.name) or _CHECKS.get(str(f.type)) for f in fields(kind)}
-    for kind in (Claim, Owner, End, Round, Request, Task, Metric, DoneWhen, Device)
+    for kind in (Claim, Owner, End, Round, Request, Array, Task, Metric, DoneWhen, Device)
 }
 _MOST_PID = 2**31
 _LONGEST_NAME = 255  # of a file, and so of a slot's lock
@@ -227,6 +228,17 @@ def request_of(data: Data) -> Request:
 
 def request_data(request: Request) -> dict[str, Any]:
     return asdict(request)
+
+
+def array_of(data: Data) -> Array:
+    array = Array(**{**_known(Array, data), "selection": tuple(data["selection"])})
+    if array.size < 1 or array.gpus < 0 or (array.is_each and array.size != len(array.selection)):
+        raise ValueError("it has no such elements")
+    return array
+
+
+def array_data(array: Array) -> dict[str, Any]:
+    return asdict(array)
 
 
 def task_of(data: Data) -> Task:

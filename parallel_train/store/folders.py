@@ -9,13 +9,14 @@ from parallel_train.errors import UsageError
 from parallel_train.store import records, trust
 
 NAME = ".parallel-train"
-KINDS = ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside")
+KINDS = ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside", "arrays")
 _ABOUT = """This folder is parallel-train's queue for the project above it.
 
 tasks/    the tasks that were asked for      rounds/  why a task runs again
 claims/   who runs which attempt             ends/    how each attempt ended
 requests/ what people asked for              workers/ who works here now
 beats/    signs of life, for other hosts     journal/ what was said, for people
+arrays/   what was asked of a cluster
 aside/    old outputs, moved out of the way; copies of records that were found damaged
 
 Records are written once and never changed. Deleting this folder forgets what is done and what runs.

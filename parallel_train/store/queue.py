@@ -12,6 +12,7 @@ from parallel_train.core import wire
 from parallel_train.core.events import (
     Claimed,
     Ended,
+    Enlisted,
     Event,
     Joined,
     Requested,
@@ -21,10 +22,10 @@ from parallel_train.core.events import (
     Vanished,
     Warned,
 )
-from parallel_train.core.facts import Claim, End, Lost, Owner, Request, Round
+from parallel_train.core.facts import Array, Claim, End, Lost, Owner, Request, Round
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
-from parallel_train.store import records, requests, submissions
+from parallel_train.store import arrays, records, requests, submissions
 from parallel_train.store.folders import KINDS, NAME, create
 from parallel_train.store.presence import Presence, Stranger, beat_of, names
 
@@ -81,11 +82,11 @@ class DiskQueue(Presence):
         when all of it could be.
         """
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
-        kinds = ("ends", "claims", "rounds", "requests", "tasks", "workers")
+        kinds = ("ends", "claims", "rounds", "requests", "tasks", "workers", "arrays")
         listed = {kind: set(names(self.folder / kind)) for kind in kinds}
         listed["claims"] |= listed["ends"]  # a cache may list an end before its claim
         company = list(self.company())
-        asked = self._asked_since(listed["requests"])
+        asked = self._numbered("requests", listed["requests"], lambda data: Requested(wire.request_of(data)))
         news = self._news(listed["tasks"], [told.request for told in asked if isinstance(told, Requested)])
         fresh = {kind: self._fresh(kind, listed[kind], news.added) for kind in ("rounds", "claims", "ends")}
         unknown = self._unknown_workers(listed["workers"])
@@ -94,6 +95,7 @@ class DiskQueue(Presence):
         again = [r for r in self._requests.values() if not news.added.isdisjoint(r.tasks)]
         events += [Requested(r) for r in sorted([*again, *requests_], key=lambda r: r.number)]
         events += self._records(fresh, listed["ends"], {owner.worker for owner, _ in company}, now)
+        events += self._numbered("arrays", listed["arrays"], self._enlisted)
         if news.joined:
             events.append(Joined(news.joined))
         events += self._silent(listed["ends"])  # the last that may raise
@@ -119,9 +121,9 @@ class DiskQueue(Presence):
             new = {name for name in new if _split(name)[0] in self.interest}
         return new | {name for name in listed if _split(name)[0] in added} if added else new
 
-    def _asked_since(self, listed: Iterable[str]) -> list[Event]:
-        new = sorted((name for name in self._unseen("requests", listed) if records.number(name)), key=int)
-        return [e for name in new for e in self._told("requests", name, lambda data: Requested(wire.request_of(data)))]
+    def _numbered(self, kind: str, listed: Iterable[str], read: Callable[[dict[str, Any]], Event]) -> list[Event]:
+        new = sorted(filter(records.number, self._unseen(kind, listed)), key=int)
+        return [e for name in new for e in self._told(kind, name, read)]
 
     def _news(self, listed: Iterable[str], asked: Sequence[Request]) -> News:
         """What was submitted, added or retried since, as far as this worker takes it up."""
@@ -238,7 +240,7 @@ class DiskQueue(Presence):
     def _damaged(self, kind: str, name: str) -> list[Event]:
         """A damaged record keeps its name and is never taken for absent."""
         task, number = _split(name)
-        if kind == "requests":
+        if kind in {"requests", "arrays"}:
             return []  # nobody can say what was asked for
         if kind == "ends":
             return [Ended(End(task, int(number), Lost("damaged")))]
@@ -248,6 +250,10 @@ class DiskQueue(Presence):
             self._strange[name] = claim
             return [Claimed(claim, is_here=False)]
         return [RoundOpened(_unreadable_round(task, int(number)))]
+
+    def _enlisted(self, data: dict[str, Any]) -> Enlisted:
+        array = wire.array_of(data)
+        return Enlisted(array, ours=array.by not in {owner.worker for owner in self.others()})
 
     @staticmethod
     def _over(data: dict[str, Any]) -> Claimed:
@@ -271,6 +277,9 @@ class DiskQueue(Presence):
         except records.DamagedError:
             there = _unreadable_round(wanted.task, wanted.number)
         return RoundOpened(there, ours=(there.identity, there.aside) == (wanted.identity, wanted.aside))
+
+    def enlist(self, wanted: Array) -> Array:
+        return arrays.record(self.folder, replace(wanted, by=self.owner.worker))
 
     def excuse(self, tasks: Mapping[str, int]) -> Requested:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -299,7 +308,7 @@ def _unreadable_round(task: str, number: int) -> Round:
 def _check_name(kind: str, name: str, data: Mapping[str, Any]) -> None:
     """Raises DamagedError for a whole record that lies under the name of another."""
     number = data["attempt" if kind in {"claims", "ends"} else "number"]
-    if name != (f"{number}" if kind == "requests" else f"{data['task']}.{number}"):
+    if name != (f"{number}" if kind in {"requests", "arrays"} else f"{data['task']}.{number}"):
         raise records.DamagedError("it is another record's")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, Joined, Requested, RoundOpened
-from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Request, Round
+from parallel_train.core.events import Claimed, Ended, Enlisted, Joined, Requested, RoundOpened
+from parallel_train.core.facts import Array, Claim, End, Exited, Lost, Owner, Request, Round
 from parallel_train.ports import Queue
 from parallel_train.store import queue, records, requests
 from parallel_train.store.queue import DiskQueue
@@ -213,3 +213,15 @@ def test_a_retry_comes_with_its_round_and_joins(shared):
     request = Requested(Request(1, "retry", {"a": 2}))
     assert one.requests(0.0) == [request, RoundOpened(a_round()), Joined(frozenset("a"))]
     assert one.changes(0.0) == []
+
+
+def test_an_array_is_numbered_and_told_with_whose_it_is(shared):
+    one, two = shared.worker("one"), shared.worker("two")
+    one.join()
+    wanted = Array(0, 2, ("a", "b"), gpus=4)
+    first, second = one.enlist(wanted), one.enlist(wanted)
+    assert [(a.number, a.by, a.selection) for a in (first, second)] == [(1, "one", ("a", "b")), (2, "one", ("a", "b"))]
+    assert two.changes(0.0) == [Enlisted(first, ours=False), Enlisted(second, ours=False)]
+    assert two.changes(0.0) == []
+    one.leave()
+    assert shared.worker("three").changes(0.0) == [Enlisted(first, ours=True), Enlisted(second, ours=True)]

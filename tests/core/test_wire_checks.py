@@ -10,6 +10,7 @@ import pytest
 
 from parallel_train.core import wire
 from parallel_train.core.facts import (
+    Array,
     Claim,
     End,
     Exited,
@@ -42,6 +43,7 @@ KINDS: dict[str, tuple[Any, Any, Any]] = {
     "end": (End("a", 1, Exited(3), output="there", seconds=1.5), wire.end_of, wire.end_data),
     "round": (Round("a", 2, "x", "changed", aside=True, by="one"), wire.round_of, wire.round_data),
     "request": (Request(1, "cancel", {"a": 1}, by="anna@host"), wire.request_of, wire.request_data),
+    "array": (Array(1, 2, ("a", "b"), 2, is_each=True, at_once=1, by="one"), wire.array_of, wire.array_data),
     "device": (Device("gpu", "0", "0", "lock"), wire.device_of, asdict),
     "task": (TASK, wire.task_of, wire.task_data),
 }
@@ -98,6 +100,11 @@ def test_an_outcome_comes_back_as_it_was(outcome: Any):
         ("task", "command", []),
         ("task", "command", ["\0nosuch\0"]),
         ("task", "command", ["\0"]),
+        ("array", "size", 0),
+        ("array", "size", 3),
+        ("array", "selection", "a"),
+        ("array", "gpus", -1),
+        ("array", "is_each", 1),
         ("task", "cwd", "\0.\0"),
         ("task", "env", {"A": 1}),
         ("task", "params", [1]),

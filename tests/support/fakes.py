@@ -5,8 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from parallel_train.core.events import Claimed, Ended, Event, Joined, Launch, Refused, Requested, RoundOpened, Vanished
-from parallel_train.core.facts import Claim, End, Exited, Lost, NotStarted, Outcome, Owner, Request, Round, Signalled
+from parallel_train.core.events import (
+    Claimed,
+    Ended,
+    Enlisted,
+    Event,
+    Joined,
+    Launch,
+    Refused,
+    Requested,
+    RoundOpened,
+    Vanished,
+)
+from parallel_train.core.facts import (
+    Array,
+    Claim,
+    End,
+    Exited,
+    Lost,
+    NotStarted,
+    Outcome,
+    Owner,
+    Request,
+    Round,
+    Signalled,
+)
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Device
 
@@ -29,6 +52,7 @@ class FakeDisk:
     claims: dict[Key, Claim] = field(default_factory=dict)
     ends: dict[Key, End] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    arrays: list[Array] = field(default_factory=list)
     workers: set[str] = field(default_factory=set)
     living: set[Key] = field(default_factory=set)  # attempts whose owner lives
     held: dict[str, Key] = field(default_factory=dict)  # slot -> the attempt that holds its lock
@@ -42,6 +66,7 @@ class FakeQueue:
     troubles: list[OSError] = field(default_factory=list)  # each is raised once, by whatever is asked next
     told: set[tuple[str, str, int]] = field(default_factory=set)
     heard: int = 0  # requests that were told
+    arrays: int = 0  # the same
     joins: bool = True  # a worker takes up what is retried; somebody who looks does not
 
     def join(self) -> None:
@@ -71,7 +96,13 @@ class FakeQueue:
             is_orphan = claim.owner.worker not in self.disk.workers - {self.worker}
             events.append(Claimed(claim, orphan=is_orphan and not is_over, is_here=not is_over))
         events += [Ended(end, now) for end in self._untold("ends", self.disk.ends)]
-        return events
+        fresh, self.arrays = self.disk.arrays[self.arrays :], len(self.disk.arrays)
+        return events + [Enlisted(a, ours=a.by not in self.disk.workers - {self.worker}) for a in fresh]
+
+    def enlist(self, wanted: Array) -> Array:
+        self._trip()
+        self.disk.arrays.append(replace(wanted, number=len(self.disk.arrays) + 1, by=self.worker))
+        return self.disk.arrays[-1]
 
     def open_round(self, wanted: Round) -> RoundOpened:
         self._trip()

@@ -1,0 +1,24 @@
+"""What a cluster says of the jobs that it was asked for. Its word is for people: claims and ends decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["waiting", "running", "over"]
+
+CANCEL, DRAIN, STOP, KILL = range(4)  # how an element is dismissed: see ports.Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One job of an array."""
+
+    job: str  # as the cluster names it to people, such as 123_4
+    array: int  # the number of its record
+    index: int  # in its array, from 0
+    phase: Phase
+    state: str = ""  # the cluster's own word, such as PENDING
+    reason: str = ""  # why it is so, in the cluster's own word, such as Resources
+    meaning: str = ""  # both in words
+    host: str = ""
