@@ -153,7 +153,7 @@ def slots(options: RunOptions, queue: Path) -> Machine:
     is_cpu = all(device.kind == "cpu" for device in choice.devices)
     if is_cpu and options.at_once and options.gpus == "auto":
         choice = replace(gpus.choose(f"cpu:{options.at_once}", host), remarks=choice.remarks)
-    extra = gpus.cpu_slots(options.cpu_slots, str(queue), first=len(choice.devices) if is_cpu else 0)
+    extra = gpus.cpu_slots(options.cpu_slots, host, first=len(choice.devices) if is_cpu else 0)
     running = min(len(choice.devices), options.at_once or len(choice.devices))
     return Machine(Pool.of(choice.devices, extra), cores.thread_cap(running), choice.notes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from parallel_train.core.machine import Card, GpuProcess
@@ -16,6 +16,7 @@ from parallel_train.procs.cores import usable_cores
 from parallel_train.procs.driver import DriverProvider, NvmlProvider
 from parallel_train.procs.fake_gpus import FileProvider
 from parallel_train.procs.gpu_ids import Pick, existing, find, parse_ids
+from parallel_train.procs.grant import Grant, grant_of
 
 __all__ = [
     "QUERY_LIMIT",
@@ -78,6 +79,10 @@ class Host:
     provider: Provider = field(default_factory=DriverProvider)
     limit: float = QUERY_LIMIT  # seconds that the cards of fake:FILE may hang
 
+    @property
+    def grant(self) -> Grant | None:
+        return grant_of(self.environ)
+
 
 def choose(spec: str, host: Host, provider: Provider | None = None) -> Choice:
     """The devices that `--gpus SPEC` means here. Raises UsageError.
@@ -88,10 +93,12 @@ def choose(spec: str, host: Host, provider: Provider | None = None) -> Choice:
     asked = provider or provider_of(spec, host)
     if asked is None:
         slots = cpu_slots if kind == "cpu" else _fakes
-        return Choice(slots(_count(spec, rest), host.queue))
+        return Choice(slots(_count(spec, rest), host))
     host = replace(host, provider=asked)
     if kind == "fake" and rest:
         return _from_file(rest, host)
+    if host.grant is not None and host.grant.cards:
+        return _granted(spec, host, host.grant)
     return _auto(host) if kind == "auto" and not colon else _explicit(spec, host)
 
 
@@ -103,17 +110,23 @@ def provider_of(spec: str, host: Host) -> Provider | None:
     return FileProvider(rest, host.limit) if kind == "fake" and rest else host.provider
 
 
-def cpu_slots(count: int, queue: str, first: int = 0) -> tuple[Device, ...]:
+def cpu_slots(count: int, host: Host, first: int = 0) -> tuple[Device, ...]:
     """CPU slots numbered from `first`, so that those of `--cpu-slots` can follow those of `cpu:N`."""
     if count < 0:
         raise UsageError(f"--cpu-slots {count}: must be 0 or more")
-    mark = _hash(queue)
-    return tuple(Device("cpu", str(nr), "", f"cpu-{mark}-{nr}") for nr in range(first, first + count))
+    mark = _hash(host.queue)
+    return _owned((Device("cpu", str(nr), "", f"cpu-{mark}-{nr}") for nr in range(first, first + count)), host)
 
 
-def _fakes(count: int, queue: str) -> tuple[Device, ...]:
-    mark = _hash(queue)
-    return tuple(Device("gpu", str(nr), str(nr), f"fake-{mark}-{nr}", name="fake GPU") for nr in range(count))
+def _fakes(count: int, host: Host) -> tuple[Device, ...]:
+    mark = _hash(host.queue)
+    made = (Device("gpu", str(nr), str(nr), f"fake-{mark}-{nr}", name="fake GPU") for nr in range(count))
+    return _owned(made, host)
+
+
+def _owned(devices: Iterable[Device], host: Host) -> tuple[Device, ...]:
+    """Under the names that their locks have: each allocation has such slots of its own."""
+    return tuple(host.grant.owns(device) if host.grant else device for device in devices)
 
 
 def _hash(path: str) -> str:
@@ -217,7 +230,7 @@ def _about_mig(picks: list[Pick]) -> Iterator[str]:
 def _instead(host: Host, why: str) -> Choice:
     count = min(_FALLBACK_SLOTS, usable_cores())
     slots = f"{count} CPU slot{'s' if count > 1 else ''}"
-    return Choice(cpu_slots(count, host.queue), (f"{why}: {slots} (cpu:{count})",))
+    return Choice(cpu_slots(count, host), (f"{why}: {slots} (cpu:{count})",))
 
 
 def _from_file(file: str, host: Host) -> Choice:
@@ -232,6 +245,31 @@ def _faked(device: Device, mark: str) -> Device:
         return device
     lock = f"fake-{mark}-{device.uuid or device.label}"
     return Device("gpu", device.label, device.visible, lock, uuid=device.uuid, name=device.name)
+
+
+# The cards that Slurm granted
+
+
+def _granted(spec: str, host: Host, grant: Grant) -> Choice:
+    """Whoever computes on them, and also where no driver answers; a spec that names some chooses among them."""
+    try:
+        known = host.provider.cards()
+    except (NoDriverError, ProviderError):
+        known = ()
+    picks = {grant.device(item, pick): pick for item, pick in grant.pick(known)}
+    chosen = list(picks) if spec.strip() == "auto" else [_among(item, list(picks), grant) for item in parse_ids(spec)]
+    lost = {pick.card.index: _STATES[pick.card.state] for d in chosen if (pick := picks[d]) and not _is_ok(pick)}
+    devices = tuple(d for d in dict.fromkeys(chosen) if (pick := picks[d]) is None or _is_ok(pick))
+    if not devices:
+        raise NoneFreeError(lost, f"Slurm granted no other in job {grant.job}; {_WITHOUT}")
+    return Choice(devices, provider=host.provider if known else None, left_out=lost)
+
+
+def _among(item: str, devices: list[Device], grant: Grant) -> Device:
+    for device in devices:
+        if item in {device.label, device.visible, device.uuid}:
+            return device
+    raise UsageError(f"there is no GPU {item} in job {grant.job}: Slurm granted {','.join(grant.cards)}")
 
 
 # The cards a user names

@@ -304,14 +304,14 @@ class TestWithoutCards:
 
     def test_slots_for_tasks_without_a_gpu_can_follow_those_that_stand_in_for_one(self):
         stand_ins = choose("cpu:2", host()).devices
-        more = cpu_slots(2, "/some/queue", first=len(stand_ins))
+        more = cpu_slots(2, host(), first=len(stand_ins))
         assert [device.label for device in more] == ["2", "3"]
         assert not {device.lock for device in stand_ins} & {device.lock for device in more}
 
     def test_no_slots_for_tasks_without_a_gpu(self):
-        assert cpu_slots(0, "/some/queue") == ()
+        assert cpu_slots(0, host()) == ()
         with pytest.raises(UsageError, match="0 or more"):
-            cpu_slots(-1, "/some/queue")
+            cpu_slots(-1, host())
 
 
 class TestFile:
