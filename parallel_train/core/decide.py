@@ -145,6 +145,7 @@ def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
         heard=s.heard,
         asked_round=line.asked_round,
         wait=_wait(line),
+        resumes=line.is_interrupted,
     )
 
 

@@ -254,6 +254,7 @@ class Launch:
     heard: int = 0  # the last request that is known: its shim looks for newer ones
     asked_round: int = 1  # see Line
     wait: float = 0.0  # seconds after its claim: an owner from whom an attempt was taken may live until it has halted
+    resumes: bool = False  # whether what stands in its output was left by an attempt that did not come to its end
 
 
 @dataclass(frozen=True, slots=True)

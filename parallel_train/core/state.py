@@ -129,6 +129,18 @@ class Line:
         return next((a for a in reversed(self.attempts) if a.is_started), None)
 
     @property
+    def is_interrupted(self) -> bool:
+        """Whether its last started attempt was stopped, was lost or failed, and its output is kept, so that a script
+        can go on from there.
+
+        One that was lost may have died before it put the old output aside: the next one sees to that.
+        """
+        last = self.last_started
+        if last is None or last.end is None or verdict(last.end) == "succeeded":
+            return False
+        return last.claim.round >= self.aside_due
+
+    @property
     def next_attempt(self) -> int:
         if self.attempts:
             return self.attempts[-1].number + 1

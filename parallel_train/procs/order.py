@@ -163,6 +163,7 @@ def _for_attempt(launch: Launch, devices: Sequence[Device]) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": visible,
         "PARALLEL_TRAIN_GPUS": ",".join(device.label for device in devices if device.kind == "gpu"),
         "PARALLEL_TRAIN_ATTEMPT": str(launch.attempt),
+        "PARALLEL_TRAIN_RESUME": "1" if launch.resumes else "",
         "MASTER_PORT": str(_free_port()),
     }
 

@@ -208,6 +208,8 @@ def _prepare_output(order: Order, beat: Beat) -> None:
         return
     if order["aside"]:
         name = "{}.{}".format(order["task"], order["aside"])
+        if not aside.place_of(order["queue"], name, output):
+            order["env"]["PARALLEL_TRAIN_RESUME"] = ""  # a lost attempt had not come so far: nothing to go on from
         aside.put_aside(order["queue"], name, order["attempt"], output, check=beat.check)
     parent = os.path.dirname(output)
     previous = os.umask(order["umask"])  # what the user's runs make is made the user's way

@@ -193,6 +193,31 @@ def test_the_last_that_was_started_is_of_whichever_round():
     assert situation(OUT, events=ran(OUT, 1, NotStarted("paused"))).lines["a"].last_started is None
 
 
+KEPT, ASIDE = round_(OUT, aside=False), round_(OUT)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], False),
+        (ran(OUT), False),
+        (ran(OUT, 1, 1), True),
+        (ran(OUT, 1, TimedOut()), True),
+        (ran(OUT, 1, 0, stopped="worker"), True),
+        (ran(OUT, 1, Lost("killed")), True),
+        (ran(OUT, 1, NotStarted("paused")), False),
+        ([*ran(OUT, 1, 1), *ran(OUT, 2, NotStarted("paused"))], True),
+        ([claimed(OUT)], False),
+        ([*ran(OUT, 1, 1), RoundOpened(KEPT)], True),
+        ([*ran(OUT, 1, 1), RoundOpened(ASIDE)], False),
+        ([*ran(OUT, 1, 1), RoundOpened(ASIDE), claimed(OUT, 2, round=2), ended(OUT, 2, 1)], True),
+        ([*ran(OUT, 1, 1), RoundOpened(ASIDE), claimed(OUT, 2, round=2), ended(OUT, 2, Lost("killed"))], True),
+    ],
+)
+def test_a_script_can_go_on_from_what_an_attempt_left_that_did_not_come_to_its_end(events, expected):
+    assert situation(OUT, events=events).lines["a"].is_interrupted == expected
+
+
 # ---- needs ----
 
 NEED = task("need")

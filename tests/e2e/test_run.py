@@ -416,6 +416,15 @@ def test_what_a_task_gets(project: Project):
     assert int(umask, 8) == _umask()
 
 
+def test_a_task_is_told_when_it_can_go_on_from_what_an_attempt_before_left(project: Project):
+    script = 'mkdir -p o; echo "<$PARALLEL_TRAIN_RESUME>" >> o/seen; [ "$PARALLEL_TRAIN_RESUME" ]'
+    project.tasks({"name": "a", "command": shell(script), "retries": 1, "output": "o"})
+    assert project.run(env={"PARALLEL_TRAIN_RESUME": "1"}).code == 0  # of a task that is itself a run
+    assert (project.root / "o/seen").read_text() == "<>\n<1>\n"
+    project.run("-B")
+    assert (project.root / "o/seen").read_text() == "<>\n<1>\n"  # the first one's is put aside
+
+
 def _umask() -> int:
     found = os.umask(0o022)
     os.umask(found)

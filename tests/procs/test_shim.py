@@ -180,6 +180,15 @@ def test_an_old_output_is_put_aside_before_the_command_sees_it(made):
     assert made.log(attempt=2) == "new\n"  # the next attempt of the round finds what the first one made
 
 
+def test_a_lost_attempt_that_did_not_come_to_put_the_old_output_aside_left_nothing_to_go_on_from(made):
+    (made.project / "out").mkdir()
+    shown = made.task('echo "<$PARALLEL_TRAIN_RESUME>"; mkdir -p out; echo > out/new', shell=True, output="out")
+    made.run(shown, round_=2, aside=2, resumes=True)
+    assert made.log() == "<>\n"
+    made.run(shown, attempt=2, round_=2, aside=2, resumes=True)
+    assert made.log(attempt=2) == "<1>\n"
+
+
 # ---- stopping ----
 
 
