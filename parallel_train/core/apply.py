@@ -22,6 +22,7 @@ from parallel_train.core.events import (
     Silent,
     SlotPutAside,
     Submitted,
+    TimeLeft,
     Told,
     Vanished,
     Watched,
@@ -92,6 +93,8 @@ def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911
         case Interrupted(level, code, _):
             s.stopping = max(s.stopping, level)
             s.exit_code = code
+        case TimeLeft():
+            _on_time_left(s, event)
         case _:  # HungUp, Warned: for people
             pass
     return ()
@@ -177,6 +180,7 @@ def _on_claimed(s: Situation, event: Claimed) -> Iterable[str]:
     line.attempts += (Attempt(claim),)
     line.launching = 0
     is_ours = claim.owner.worker == s.wishes.worker
+    s.limit.has_served |= is_ours
     if key in s.mine and not is_ours:  # another worker was faster: our shim will be refused
         del s.mine[key]
         s.pool.release(key)
@@ -228,6 +232,7 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     if line is None or claimed is None or claimed.end is not None:
         return ()
     attempt = replace(claimed, end=end, seen=event.at)
+    s.limit.note(line.task, end)
     if was_here:  # another host's slots may have the same names
         sick.learn(s.pool, attempt.claim, end)
     line.attempts = tuple(attempt if a is claimed else a for a in line.attempts)
@@ -236,3 +241,11 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     if s.is_brief:
         line.forget()
     return [end.task]
+
+
+def _on_time_left(s: Situation, event: TimeLeft) -> None:
+    s.limit.learn(event.seconds, event.at, is_near=event.is_near)
+    for line in s.lines.values():
+        for attempt in line.attempts:
+            if attempt.end is not None:
+                s.limit.note(line.task, attempt.end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import groupby, islice
 
@@ -19,6 +20,7 @@ from parallel_train.core.events import (
     Watch,
 )
 from parallel_train.core.facts import Claim, Lost, LostBy
+from parallel_train.core.lent import has_work, is_of_use, worth_starting
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
 
@@ -30,25 +32,25 @@ def decide(s: Situation, now: float) -> list[Decision]:
     """Everything that should happen now, in order."""
     decisions: list[Decision] = [Watch(claim) for claim in s.unwatched.values()]
     decisions += [Reclaim(claim, why) for claim, why in _dead(s)]
-    if s.stopping >= STOP:
-        level = min(s.stopping, KILL)
+    if s.stopping >= STOP or now >= s.limit.stops_at:
+        level = min(max(s.stopping, STOP), KILL)
         decisions += [Stop(t, n, kill=level == KILL) for t, n in s.mine if s.told.get((t, n), 0) < level]
     decisions += [Stop(t, n, kill=False) for t, n in s.mine if s.lines[t].is_cancelled and (t, n) not in s.told]
     decisions += [PutSlotAside(name, tasks) for name, tasks in sick.found(s.pool)]
     if s.is_behind:
         return [*decisions, Look()]
-    if not is_holding_back(s):
+    if not is_holding_back(s, now):
         decisions += islice(s.to_open.values(), policy.ROUNDS_AT_ONCE)
         if now >= s.paused_until and not s.is_paused:
             decisions += _launches(s, now)
     if not decisions:
-        decisions += _leave(s)
+        decisions += _leave(s, now)
     return decisions
 
 
-def is_holding_back(s: Situation) -> bool:
-    """Whether nothing more is started: told to leave, or as many failures as are allowed."""
-    return bool(s.stopping) or has_too_many_failures(s)
+def is_holding_back(s: Situation, now: float) -> bool:
+    """Whether nothing more is started: told to leave, as many failures as are allowed, or no time left."""
+    return bool(s.stopping) or has_too_many_failures(s) or s.limit.is_over(now)
 
 
 def has_too_many_failures(s: Situation) -> bool:
@@ -58,10 +60,10 @@ def has_too_many_failures(s: Situation) -> bool:
 def wake_at(s: Situation, now: float) -> float | None:
     """When `decide` may give something new without an event (monotonic seconds); None: never."""
     times = [slot.avoid_until for slot in (*s.pool.slots.values(), *s.pool.extra.values())]
-    times.append(s.paused_until)
+    times += [s.paused_until, s.limit.stops_at]
     if s.delayed:
         times.append(s.delayed[0][0])
-    return min((t for t in times if t > now), default=None)
+    return min((t for t in times if now < t < math.inf), default=None)
 
 
 def _dead(s: Situation) -> Iterator[tuple[Claim, LostBy]]:
@@ -74,7 +76,7 @@ def _dead(s: Situation) -> Iterator[tuple[Claim, LostBy]]:
 def _launches(s: Situation, now: float) -> Iterator[Launch]:
     room = s.wishes.at_once - len(s.mine) if s.wishes.at_once else len(s.lines)
     free = s.pool.free(now)
-    fitting = (line for line in _in_order(s, s.ready, now, is_cpu=False) if s.pool.carries(line.task.gpus))
+    fitting = worth_starting(s, _in_order(s, s.ready, now, is_cpu=False), now)
     for line in islice(_ours_first(fitting, s.company), len(free)):
         if room < 1 or line.task.gpus > len(free):
             break  # a wide task comes first: slots that come free are kept for it
@@ -82,8 +84,8 @@ def _launches(s: Situation, now: float) -> Iterator[Launch]:
         room -= 1
         yield _launch(s, line, taken)
     free_cpu = s.pool.free_cpu(now)
-    ready_cpu = _ours_first(_in_order(s, s.ready_cpu, now, is_cpu=True), s.company)
-    for line, name in zip(ready_cpu, free_cpu, strict=False):
+    fitting = worth_starting(s, _in_order(s, s.ready_cpu, now, is_cpu=True), now)
+    for name, line in zip(free_cpu, _ours_first(fitting, s.company), strict=False):
         if room < 1:
             break
         room -= 1
@@ -163,33 +165,37 @@ def _wait(line: Line) -> float:
     return seconds
 
 
-def _leave(s: Situation) -> list[Decision]:
+def _leave(s: Situation, now: float) -> list[Decision]:
     """Leave once nothing is left to do here; `decide` has found nothing else."""
-    if s.mine and is_holding_back(s) and s.stopping < LEAVE:
+    if s.mine and is_holding_back(s, now) and s.stopping < LEAVE:
         return []
     if s.stopping:
         return [Leave(s.exit_code)]
-    if is_holding_back(s) or not s.open:
+    if is_holding_back(s, now) or not s.open:
         return [Leave(exit_code(s))]
-    if s.is_paused or not _is_stuck(s):
+    if s.wishes.is_lent:
+        return [] if is_of_use(s, now) else [Leave(exit_code(s))]
+    if s.is_paused or not _is_stuck(s, now):
         return []
     # What is stuck otherwise can only be a bug.
-    is_known = too_wide(s) or any(_waits_for_canary(s.lines[name].state) for name in s.open)
+    has_other_reasons = s.ready or s.ready_cpu or s.delayed  # too wide for this worker, or too long
+    is_known = has_other_reasons or any(_waits_for_canary(s.lines[name].state) for name in s.open)
     return [Leave(exit_code(s), stuck=() if is_known else tuple(sorted(s.open)))]
 
 
 def exit_code(s: Situation) -> int:
-    """0 where every task of the selection is satisfied, else 1."""
-    if s.open & s.wishes.selection:
+    """0 where every task of the selection is satisfied, else 1; of a lent worker the open ones are others' to end."""
+    left = s.open & s.wishes.selection
+    if left and not s.wishes.is_lent:
         return 1
     if s.wishes.ignore_failures:
         return 0
-    return 0 if all(is_satisfied(s.lines[name].state) for name in s.wishes.selection if s.works_on(name)) else 1
+    return 0 if all(is_satisfied(s.lines[name].state) for name in s.wishes.selection - left if s.works_on(name)) else 1
 
 
-def _is_stuck(s: Situation) -> bool:
+def _is_stuck(s: Situation, now: float) -> bool:
     """Open tasks, but nothing runs, is ready for this worker, or comes due."""
-    if s.delayed or s.to_open or s.mine or len(s.ready) + len(s.ready_cpu) > len(too_wide(s)):
+    if s.mine or has_work(s, now):
         return False
     return not any(_can_move(s.lines[name].state) for name in s.open)
 

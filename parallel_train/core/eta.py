@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from parallel_train.core.facts import End, verdict
 from parallel_train.core.situation import Situation
-from parallel_train.core.task import Task
+from parallel_train.core.task import Task, kind_of
 
 _TASKS_PER_SECOND = 10_000  # counted at most: a larger run is guessed anew less often
-
-
-def kind_of(task: Task) -> str:
-    """Tasks of one kind should take about as long: same stage, width and params, numbers left aside."""
-    texts = {name: value for name, value in task.params.items() if isinstance(value, str | bool)}
-    return json.dumps([task.stage, task.gpus, texts], sort_keys=True)
 
 
 @dataclass(slots=True)

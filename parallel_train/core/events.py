@@ -207,7 +207,7 @@ class Dismissed:
 class TimeLeft:
     """What is left of the allocation that this worker runs in."""
 
-    seconds: float
+    seconds: float  # infinite where nobody knows, or nothing has changed
     at: float
     is_near: bool = False  # the cluster has said that its end comes: nothing more is started
 

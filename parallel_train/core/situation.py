@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from parallel_train.core.events import Company, OpenRound
 from parallel_train.core.facts import Claim, LostBy, Request, Round, Why
+from parallel_train.core.limit import Limit
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Around, Ended, Line, Ready, Running, State, Waiting, derive
 from parallel_train.core.task import Task
@@ -30,6 +31,8 @@ class Wishes:
     canaries: Mapping[Template, str] = field(default_factory=dict)  # the task of each template that must succeed first
     everything: bool = False  # whatever is submitted is worked on too
     at_once: int = 0  # -j; 0: as many as there are slots
+    is_lent: bool = False  # its slots are an allocation's: it leaves as soon as they are of no use here
+    is_alone: bool = False  # and nobody asks for another worker when what waits for its needs becomes ready
     calls: bool = False  # it makes calls itself, and launches nothing; all others launch tasks, and make no calls
 
 
@@ -69,6 +72,7 @@ class Situation:
     paused_until: float = 0.0
     not_started: int = 0  # attempts of ours in a row that were claimed and not started
     is_behind: bool = False
+    limit: Limit = field(default_factory=Limit)  # until when this worker may work
     is_brief: bool = False  # of attempts that succeeded only the least is kept: see Line.forget
 
     def __post_init__(self) -> None:

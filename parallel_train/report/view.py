@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from parallel_train.core.decide import KILL, STOP, is_holding_back, too_wide
+from parallel_train.core.lent import has_work
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Slot
 from parallel_train.core.state import is_satisfied
@@ -61,7 +62,7 @@ def view(s: Situation, memory: Memory, now: float) -> View:
 
 def _eta(s: Situation, memory: Memory, now: float) -> float | None:
     """None where nothing more is started: then it says nothing of the rest."""
-    return None if s.is_paused or is_holding_back(s) else memory.pace.eta(s, now, memory.ages(now))
+    return None if s.is_paused or is_holding_back(s, now) else memory.pace.eta(s, now, memory.ages(now))
 
 
 def done(s: Situation) -> int:
@@ -78,14 +79,16 @@ def notice(s: Situation, now: float) -> str:
     """Why nothing more starts, or not everything, where that is so."""
     if s.stopping:
         return _leaving(s)
-    if is_holding_back(s):
+    if s.limit.is_over(now):
+        return "The allocation ends: nothing more is started"
+    if is_holding_back(s, now):
         number = "A task failed" if s.failures == 1 else words.plural(s.failures, "failure")
         return f"{number}: nothing more is started"
     if s.is_paused and s.pause is not None:
         return f"Paused{words.asked(s.pause)}: nothing is started; {paste.command('resume')} goes on"
     if s.paused_until > now:
         return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
-    return _behind_canaries(s) or _beyond_this_worker(s) or _sick(s)
+    return _behind_canaries(s) or _beyond_this_worker(s) or _too_long(s, now) or _sick(s)
 
 
 def _leaving(s: Situation) -> str:
@@ -122,6 +125,13 @@ def _beyond_this_worker(s: Situation) -> str:
         return ""
     has = words.plural(s.pool.width, "GPU slot")
     return f"{words.names(wide, s)} wants more than this worker has ({has}): left to others"
+
+
+def _too_long(s: Situation, now: float) -> str:
+    """Ready tasks that take longer than this worker's time."""
+    if s.mine or not s.limit.is_known or has_work(s, now) or not (s.ready or s.ready_cpu or s.delayed):
+        return ""
+    return f"What is ready takes longer than what is left of the allocation ({words.span(s.limit.stops_at - now)})"
 
 
 def _rows(s: Situation, memory: Memory, now: float) -> Iterator[Row]:

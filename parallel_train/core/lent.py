@@ -1,0 +1,55 @@
+"""What a worker can still do with its slots and its time: one whose slots are an allocation's leaves them otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+
+from parallel_train.core import policy
+from parallel_train.core.situation import Situation
+from parallel_train.core.state import Line, Waiting
+
+
+def worth_starting(s: Situation, lines: Iterable[Line], now: float) -> Iterator[Line]:
+    """Those of `lines` that this worker has slots for, and time."""
+    carried = (line for line in lines if s.pool.carries(line.task.gpus))
+    if not s.limit.is_known:
+        return carried
+    return (line for line in islice(carried, policy.READY_LOOKED_AT) if s.limit.leaves_room(line.task, now))
+
+
+def has_work(s: Situation, now: float) -> bool:
+    """Whether something is ready for this worker, or comes due."""
+    return bool(s.to_open) or any(True for _ in worth_starting(s, _to_start(s), now))
+
+
+def is_of_use(s: Situation, now: float) -> bool:
+    """Whether a lent worker may come to start something: what runs or waits elsewhere is left to others.
+
+    A repetition that comes due keeps it, whoever ran the task before: that worker may live no more.
+    """
+    if s.mine:
+        return True
+    if s.is_paused:
+        return False
+    return has_work(s, now) or _waits_alone(s)
+
+
+def is_cut_short(s: Situation) -> bool:
+    """Whether a worker that leaves would have gone on, had it more time."""
+    if s.stopping or s.is_paused or not s.open:
+        return False
+    return bool(s.to_open) or any(s.pool.carries(line.task.gpus) for line in _to_start(s)) or _waits_alone(s)
+
+
+def _to_start(s: Situation) -> Iterator[Line]:
+    names = chain((name for *_, name in (*s.ready, *s.ready_cpu)), (name for _, name in s.delayed))
+    return (s.lines[name] for name in names)
+
+
+def _waits_alone(s: Situation) -> bool:
+    """Whether something waits for what runs elsewhere, and nobody would ask for a worker once it is ready."""
+    return s.wishes.is_alone and any(
+        isinstance(line.state, Waiting) and line.state.why == "needs" and s.pool.carries(line.task.gpus)
+        for line in map(s.lines.__getitem__, s.open)
+    )
