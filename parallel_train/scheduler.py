@@ -10,13 +10,21 @@ from parallel_train.core import policy
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide, wake_at
 from parallel_train.core.events import (
+    AskCluster,
+    ClusterSilent,
     Decision,
+    Dismiss,
+    Dismissed,
+    ElementsSeen,
+    Enlist,
+    Enlisted,
     Event,
     Launch,
     Launched,
     Leave,
     Look,
     Looked,
+    NotEnlisted,
     OpenRound,
     PutSlotAside,
     Reclaim,
@@ -30,8 +38,8 @@ from parallel_train.core.events import (
 )
 from parallel_train.core.facts import Lost
 from parallel_train.core.situation import Situation
-from parallel_train.errors import ParallelTrainError
-from parallel_train.ports import Clock, Queue, Reporter, Runner
+from parallel_train.errors import ClusterError, ParallelTrainError
+from parallel_train.ports import Clock, Cluster, Queue, Reporter, Runner
 
 
 @dataclass(slots=True)
@@ -42,6 +50,7 @@ class Scheduler:
     reporter: Reporter
     clock: Clock
     poll: float = policy.POLL  # seconds between two looks at what others wrote
+    cluster: Cluster | None = None  # where the situation has a roster
     looked_at: float = 0.0
     had_company: bool = False
     is_withdrawn: bool = False  # as who leaves is: no shim starts anything for it then
@@ -160,7 +169,7 @@ class Scheduler:
         self._take(events)
         return True
 
-    def _do(self, decision: Decision) -> Iterable[Event]:  # noqa: PLR0911  one deed per decision
+    def _do(self, decision: Decision) -> Iterable[Event]:  # noqa: C901, PLR0911  one deed per decision
         now = self.clock.monotonic()
         match decision:
             case Launch(task, attempt, slots=slots):
@@ -182,6 +191,26 @@ class Scheduler:
             case Look():
                 # First: a round that is found now may have come after the claims were listed, and asks for one more.
                 return [Looked(now), *self.queue.changes(now)]
+            case AskCluster() | Enlist() | Dismiss() if self.cluster is not None:
+                return [self._ask(self.cluster, decision, now)]
             case _:
                 pass
         return ()
+
+    def _ask(self, cluster: Cluster, decision: AskCluster | Enlist | Dismiss, now: float) -> Event:
+        """What came of a word with the cluster, which may well refuse it or be silent."""
+        try:
+            match decision:
+                case AskCluster():
+                    return ElementsSeen(cluster.elements(), now)
+                case Dismiss(jobs, level):
+                    cluster.dismiss(jobs, level)
+                    return Dismissed(jobs, level)
+                case Enlist(wanted, delay):  # pragma: no branch
+                    array = self.queue.enlist(wanted)  # before it is asked for: an element may start at once
+                    cluster.submit(array, delay)
+                    return Enlisted(array, ours=True, is_sent=True, delay=delay, at=now)
+        except (OSError, ClusterError) as error:
+            if isinstance(decision, Enlist):
+                return NotEnlisted(str(error), is_final=isinstance(error, ClusterError), at=now)
+            return ClusterSilent(str(error), now)

@@ -10,24 +10,29 @@ from parallel_train.core import policy
 from parallel_train.core.apply import absorb
 from parallel_train.core.decide import STOP
 from parallel_train.core.events import (
+    ClusterSilent,
     Ended,
     Interrupted,
     Launched,
     Look,
+    NotEnlisted,
     Refused,
     RoundOpened,
     Told,
     Vanished,
     Warned,
 )
-from parallel_train.core.facts import Exited, Lost, Request, Round
+from parallel_train.core.facts import End, Exited, Lost, Request, Round
+from parallel_train.core.roster import Roster, Terms
 from parallel_train.core.situation import Wishes
-from parallel_train.errors import UsageError
+from parallel_train.core.slots import Pool
+from parallel_train.errors import ClusterError, UsageError
 from parallel_train.scheduler import Scheduler
 from tests.support.builders import WORKER, claimed, pool, ran, situation, task
-from tests.support.fakes import FakeClock, FakeDisk, FakeQueue, FakeReporter, FakeRunner
+from tests.support.fakes import FakeClock, FakeCluster, FakeDisk, FakeQueue, FakeReporter, FakeRunner
 
 A, B = task("a", number=1), task("b", number=2)
+TERMS = Terms(workers=4, gpus=2, slots=2)
 FULL = OSError(28, "No space left on device")
 
 
@@ -367,3 +372,87 @@ def test_a_round_that_is_found_by_a_look_asks_for_another_one():
     assert made.situation.is_behind
     assert made._act(Look())
     assert not made.situation.is_behind
+
+
+# ---- workers of a cluster ----
+
+
+def coordinator(*tasks, cluster, idle, terms=TERMS):
+    run = scheduler(*tasks, idle=idle, slots=Pool())
+    run.situation.roster = Roster(terms)
+    run.cluster = cluster
+    return run
+
+
+def work_as(run, *tasks):
+    """A worker on another machine runs them to their end."""
+    disk = run.queue.disk
+    for of in tasks:
+        disk.claims[of.id, 1] = claim(of, "pt1.200.1")
+        disk.ends[of.id, 1] = End(of.id, 1, Exited(0))
+    run.queue.disk.workers.add("pt1.200.1")
+
+
+def test_workers_of_a_cluster_do_all_the_work():
+    cluster = FakeCluster()
+    run = coordinator(A, B, cluster=cluster, idle=lambda _: work_as(run, A, B) if cluster.jobs else None)
+    assert run.run() == 0
+    assert (cluster.asked, cluster.dismissed) == ([(1, 0.0)], [])
+    assert [a.selection for a in run.queue.disk.arrays] == [("a", "b")]
+    assert kinds(run)[:3] == ["ElementsSeen", "Enlisted", "ElementsSeen"]
+
+
+def test_a_record_of_an_array_is_there_before_the_cluster_hears_of_it():
+    seen = []
+
+    class Strict(FakeCluster):
+        def submit(self, array, delay):
+            seen.append(array in run.queue.disk.arrays)
+            super().submit(array, delay)
+
+    cluster = Strict()
+    run = coordinator(A, cluster=cluster, idle=lambda _: work_as(run, A))
+    assert (run.run(), seen) == (0, [True])
+
+
+def test_a_refusal_for_good_ends_a_run():
+    class Refusing(FakeCluster):
+        def submit(self, array, delay):
+            raise ClusterError("invalid partition")
+
+    run = coordinator(A, cluster=Refusing(), idle=nothing)
+    assert run.run() == 2
+    assert [e.text for e in run.reporter.of(NotEnlisted)] == ["invalid partition"]
+
+
+def test_a_silent_cluster_is_said_and_asked_again():
+    cluster = FakeCluster(troubles=[TimeoutError("no answer"), ClusterError("no permission")])
+    run = coordinator(A, cluster=cluster, idle=lambda _: work_as(run, A) if cluster.jobs else None)
+    assert run.run() == 0
+    assert [e.text for e in run.reporter.of(ClusterSilent)] == ["no answer", "no permission"]
+
+
+def test_elements_are_dismissed_when_a_person_says_so():
+    cluster = FakeCluster()
+
+    def interrupt(runner):
+        if cluster.jobs and not run.situation.stopping:
+            runner.events.append(Interrupted(2, 143, runner.clock.now))
+
+    run = coordinator(A, cluster=cluster, idle=interrupt)
+    assert run.run() == 143
+    assert cluster.dismissed == [(("1_0",), STOP)]
+
+
+def test_trouble_with_a_dismissal_is_said_and_tried_again():
+    cluster = FakeCluster()
+
+    def interrupt(runner):
+        if cluster.jobs and not run.situation.stopping:
+            cluster.troubles.append(TimeoutError("no answer"))
+            runner.events.append(Interrupted(2, 143, runner.clock.now))
+
+    run = coordinator(A, cluster=cluster, idle=interrupt)
+    assert run.run() == 143
+    assert len(run.reporter.of(ClusterSilent)) == 1
+    assert cluster.dismissed == [(("1_0",), STOP)]

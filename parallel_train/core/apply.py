@@ -55,6 +55,8 @@ def note(situation: Situation, events: Iterable[Event]) -> None:
 
 def _record(s: Situation, event: Event) -> Iterable[str]:  # noqa: C901, PLR0911, PLR0912  one case per event, no logic of its own
     """Note the facts of `event`; the tasks whose state may hang on them."""
+    if s.roster is not None:
+        s.roster.note(event)
     match event:
         case Submitted():
             return _on_submitted(s, event)

@@ -20,5 +20,6 @@ class Element:
     phase: Phase
     state: str = ""  # the cluster's own word, such as PENDING
     reason: str = ""  # why it is so, in the cluster's own word, such as Resources
-    meaning: str = ""  # both in words
+    meaning: str = ""  # the state in words that follow "123_4", such as: its machine failed
+    why: str = ""  # the reason in words; empty where there is none to tell
     host: str = ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from itertools import groupby, islice
 
-from parallel_train.core import contact, policy, sick
+from parallel_train.core import contact, enlist, policy, sick
 from parallel_train.core.events import (
     Company,
     Decision,
@@ -43,6 +43,8 @@ def decide(s: Situation, now: float) -> list[Decision]:
         decisions += islice(s.to_open.values(), policy.ROUNDS_AT_ONCE)
         if now >= s.paused_until and not s.is_paused:
             decisions += _launches(s, now)
+    if not decisions and s.roster is not None:
+        decisions += enlist.orders(s, s.roster, now, is_leaving=is_holding_back(s, now))
     if not decisions:
         decisions += _leave(s, now)
     return decisions
@@ -63,6 +65,8 @@ def wake_at(s: Situation, now: float) -> float | None:
     times += [s.paused_until, s.limit.stops_at]
     if s.delayed:
         times.append(s.delayed[0][0])
+    if s.roster is not None:
+        times.append(enlist.ask_at(s.roster, is_leaving=is_holding_back(s, now)))
     return min((t for t in times if now < t < math.inf), default=None)
 
 
@@ -167,14 +171,14 @@ def _wait(line: Line) -> float:
 
 def _leave(s: Situation, now: float) -> list[Decision]:
     """Leave once nothing is left to do here; `decide` has found nothing else."""
-    if s.mine and is_holding_back(s, now) and s.stopping < LEAVE:
+    if is_holding_back(s, now) and s.stopping < LEAVE and (s.mine or (s.roster and enlist.is_awaited(s, s.roster))):
         return []
-    if s.stopping:
-        return [Leave(s.exit_code)]
     if is_holding_back(s, now) or not s.open:
-        return [Leave(exit_code(s))]
+        return [Leave(s.exit_code if s.stopping else exit_code(s))]
     if s.wishes.is_lent:
         return [] if is_of_use(s, now) else [Leave(exit_code(s))]
+    if s.roster is not None and (code := enlist.leaves_with(s, s.roster)) is not None:
+        return [Leave(code)]
     if s.is_paused or not _is_stuck(s, now):
         return []
     # What is stuck otherwise can only be a bug.
@@ -208,7 +212,7 @@ def _can_move(state: State) -> bool:
 def too_wide(s: Situation) -> list[str]:
     """Ready tasks that want more than this worker has: they joined later, or their file was edited."""
     ready = (name for *_, name in (*s.ready, *s.ready_cpu))
-    return [name for name in ready if not s.pool.carries(s.lines[name].task.gpus)]
+    return [name for name in ready if not s.carries(s.lines[name].task.gpus)]
 
 
 def _waits_for_canary(state: State) -> bool:

@@ -12,7 +12,7 @@ from parallel_train.core.state import Line, Waiting
 
 def worth_starting(s: Situation, lines: Iterable[Line], now: float) -> Iterator[Line]:
     """Those of `lines` that this worker has slots for, and time."""
-    carried = (line for line in lines if s.pool.carries(line.task.gpus))
+    carried = (line for line in lines if s.carries(line.task.gpus))
     if not s.limit.is_known:
         return carried
     return (line for line in islice(carried, policy.READY_LOOKED_AT) if s.limit.leaves_room(line.task, now))
@@ -39,7 +39,7 @@ def is_cut_short(s: Situation) -> bool:
     """Whether a worker that leaves would have gone on, had it more time."""
     if s.stopping or s.is_paused or not s.open:
         return False
-    return bool(s.to_open) or any(s.pool.carries(line.task.gpus) for line in _to_start(s)) or _waits_alone(s)
+    return bool(s.to_open) or any(s.carries(line.task.gpus) for line in _to_start(s)) or _waits_alone(s)
 
 
 def _to_start(s: Situation) -> Iterator[Line]:
@@ -50,6 +50,6 @@ def _to_start(s: Situation) -> Iterator[Line]:
 def _waits_alone(s: Situation) -> bool:
     """Whether something waits for what runs elsewhere, and nobody would ask for a worker once it is ready."""
     return s.wishes.is_alone and any(
-        isinstance(line.state, Waiting) and line.state.why == "needs" and s.pool.carries(line.task.gpus)
+        isinstance(line.state, Waiting) and line.state.why == "needs" and s.carries(line.task.gpus)
         for line in map(s.lines.__getitem__, s.open)
     )

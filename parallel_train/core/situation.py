@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from parallel_train.core.events import Company, OpenRound
 from parallel_train.core.facts import Claim, LostBy, Request, Round, Why
 from parallel_train.core.limit import Limit
+from parallel_train.core.roster import Roster
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Around, Ended, Line, Ready, Running, State, Waiting, derive
 from parallel_train.core.task import Task
@@ -73,6 +74,7 @@ class Situation:
     not_started: int = 0  # attempts of ours in a row that were claimed and not started
     is_behind: bool = False
     limit: Limit = field(default_factory=Limit)  # until when this worker may work
+    roster: Roster | None = None  # where workers are asked of a cluster; nothing is launched here then
     is_brief: bool = False  # of attempts that succeeded only the least is kept: see Line.forget
 
     def __post_init__(self) -> None:
@@ -85,6 +87,10 @@ class Situation:
     def works_on(self, task: str) -> bool:
         is_ours = task in self.wishes.selection or task in self.joined
         return is_ours and self.lines[task].task.is_call == self.wishes.calls
+
+    def carries(self, gpus: int) -> bool:
+        """Whether a task that wants `gpus` GPUs fits into a worker of this run."""
+        return (self.pool if self.roster is None else self.roster.terms).carries(gpus)
 
     def canary(self, task: Task) -> str:
         return self.wishes.canaries.get((task.source, task.template), "")

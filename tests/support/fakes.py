@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from parallel_train.core.cluster import Element, Phase
 from parallel_train.core.events import (
     Claimed,
     Ended,
@@ -268,6 +269,41 @@ class FakeRunner:
 
 def killed(number: int = 9) -> Signalled:
     return Signalled(number)
+
+
+@dataclass
+class FakeCluster:
+    """A cluster whose elements are in a phase and hold nobody: what workers do is a test's own."""
+
+    troubles: list[Exception] = field(default_factory=list)  # each is raised once, by whatever is asked next
+    jobs: dict[str, Element] = field(default_factory=dict)
+    asked: list[tuple[int, float]] = field(default_factory=list)  # arrays with their delays
+    dismissed: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    phase: Phase = "running"  # of what is asked for from now on
+
+    def submit(self, array: Array, delay: float) -> None:
+        self._trip()
+        self.asked.append((array.number, delay))
+        for index in range(array.size):
+            job = f"{array.number}_{index}"
+            self.jobs[job] = Element(job, array.number, index, self.phase)
+
+    def elements(self) -> tuple[Element, ...]:
+        self._trip()
+        return tuple(self.jobs.values())
+
+    def dismiss(self, jobs: Sequence[str], level: int) -> None:
+        self._trip()
+        self.dismissed.append((tuple(jobs), level))
+        for job in jobs:
+            self.end(job)
+
+    def end(self, job: str) -> None:
+        self.jobs[job] = replace(self.jobs[job], phase="over")
+
+    def _trip(self) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
 
 
 @dataclass

@@ -1,0 +1,98 @@
+"""Who was asked of a cluster, and what it says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from parallel_train.core import policy
+from parallel_train.core.cluster import Element
+from parallel_train.core.events import (
+    Claimed,
+    ClusterSilent,
+    Dismissed,
+    ElementsSeen,
+    Ended,
+    Enlisted,
+    Event,
+    NotEnlisted,
+)
+from parallel_train.core.facts import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run asks of a cluster."""
+
+    workers: int  # at most so many at once; for one task each, 0: as many as the cluster lets
+    gpus: int  # of each worker; 0: it has CPU slots in their place
+    slots: int  # of each worker, for tasks that want GPUs
+    cpu_slots: int = 2  # for those that want none
+    is_each: bool = False  # an element for each task
+    most: int = 1000  # elements of one array that the cluster takes
+    is_detached: bool = False  # it leaves when everything is asked for
+
+    def carries(self, gpus: int) -> bool:
+        """Whether a task that wants `gpus` GPUs fits into one worker."""
+        return gpus <= self.slots if gpus else self.cpu_slots > 0
+
+
+@dataclass(slots=True)
+class Roster:
+    """The arrays and elements of a run, kept up to date by its events."""
+
+    terms: Terms
+    arrays: dict[int, Array] = field(default_factory=dict)
+    sent: set[int] = field(default_factory=set)  # by this run
+    left: set[int] = field(default_factory=set)  # by runs that live no more
+    unseen: set[int] = field(default_factory=set)  # sent since the elements were seen
+    elements: tuple[Element, ...] = ()
+    told: dict[str, int] = field(default_factory=dict)  # job -> how it was dismissed
+    heard_at: float = 0.0  # when the cluster was asked last
+    patience: float = 0.0  # seconds until it is asked again
+    silences: int = 0  # in a row
+    silent: str = ""  # why it does not answer; empty where it does
+    refused: str = ""  # why it takes nothing more
+    repeats: int = 0  # arrays in a row that replaced lost ones, without any claim
+    is_stale: bool = True  # something has happened since the elements were seen
+
+    @property
+    def living(self) -> Iterator[Element]:
+        return (element for element in self.elements if element.phase != "over")
+
+    def note(self, event: Event) -> None:
+        match event:
+            case Enlisted():
+                self._on_enlisted(event)
+            case NotEnlisted(text, is_final=True):
+                self.refused = text
+            case NotEnlisted(text, at=at) | ClusterSilent(text, at):
+                self.silent = text
+                self.heard_at, self.patience = at, policy.cluster_pause(self.silences)
+                self.silences += 1
+            case ElementsSeen(elements, at):
+                self.elements = elements
+                self.heard_at, self.patience = at, policy.CLUSTER_POLL
+                self.silent, self.silences, self.is_stale = "", 0, False
+                self.unseen.clear()
+                running = {element.job for element in elements if element.phase == "running"}
+                self.told = {job: level for job, level in self.told.items() if job in running}
+            case Dismissed(jobs, level):
+                self.told.update(dict.fromkeys(jobs, level))
+            case Claimed():
+                self.repeats = 0
+            case Ended():
+                self.is_stale = True
+            case _:
+                pass
+
+    def _on_enlisted(self, event: Enlisted) -> None:
+        number = event.array.number
+        self.arrays[number] = event.array
+        if event.is_sent:
+            self.sent.add(number)
+            self.unseen.add(number)
+            self.patience = 0.0
+            self.repeats += event.delay > 0
+        elif event.ours and number not in self.sent:
+            self.left.add(number)
