@@ -22,7 +22,6 @@ from parallel_train.core.placeholders import written
 from parallel_train.errors import TaskFileError, UsageError
 from parallel_train.report import paste, words
 from parallel_train.store import yamlfile
-from parallel_train.store.document import YamlDocument
 
 # What a task finds in its environment: a scheduler within a task must not take it for a person's wish.
 _OF_ATTEMPTS = (
@@ -97,7 +96,7 @@ def _from_variables(
 
 
 def _from_file(ctx: typer.Context, known: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Given]]:
-    document = _document(file)
+    document = yamlfile.settings(CONFIG_FILE, file)
     if document is None:
         return
     if not isinstance(document.data, dict):
@@ -116,18 +115,6 @@ def _from_file(ctx: typer.Context, known: Mapping[str, Any], file: Path) -> Iter
                 faults.append(document.fault((name,), f"{name}: {_said(error)}"))
     if faults:
         raise TaskFileError(sorted(faults, key=lambda fault: (fault.line, fault.column)))
-
-
-def _document(file: Path) -> YamlDocument | None:
-    try:
-        content = yamlfile.content(file)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UsageError(f"can't read {CONFIG_FILE}: {error.strerror}") from None
-    if all(not line.strip() or line.lstrip().startswith(b"#") for line in content.splitlines()):
-        return None  # all of it commented out
-    return yamlfile.read(CONFIG_FILE, content)
 
 
 def _typed(value: Any) -> str:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
 _KILL_LIMIT = 1.0  # seconds to wait for what was killed; one that hangs in the kernel does not even die
 
@@ -24,14 +25,19 @@ class Said:
 
 
 def run(
-    command: Sequence[str], limit: float, *, environ: Mapping[str, str] | None = None, cwd: str | None = None
+    command: Sequence[str],
+    limit: float,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Said:
     """What `command` said. Raises OSError where it can't be started, and TimeoutError."""
     child = subprocess.Popen(
         command,
         env=environ,
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from parallel_train.errors import MOST_FAULTS, Fault, TaskFileError
+from parallel_train.errors import MOST_FAULTS, Fault, TaskFileError, UsageError
 from parallel_train.store.document import Place, YamlDocument, fault_at
 from parallel_train.store.yamlscalar import scalar
 
@@ -97,6 +97,19 @@ def content(file: Path) -> bytes:
         raise OSError(errno.EINVAL, f"it is {what}", str(file))
     with file.open("rb") as opened:
         return opened.read(MOST_BYTES + 1)
+
+
+def settings(name: str, file: Path) -> YamlDocument | None:
+    """What a file of settings says; None where it is not there, or says nothing. Raises TaskFileError or UsageError."""
+    try:
+        found = content(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"can't read {name}: {error.strerror}") from None
+    if all(not line.strip() or line.lstrip().startswith(b"#") for line in found.splitlines()):
+        return None  # all of it commented out
+    return read(name, found)
 
 
 def read(name: str, content: bytes) -> YamlDocument:

@@ -1,0 +1,1 @@
+"""Machines that a cluster grants: the batch system of many labs, Slurm."""

@@ -1,0 +1,222 @@
+"""Slurm, through the commands that every cluster has: sbatch, squeue, scancel, scontrol. Each under a time limit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from parallel_train.cluster import states
+from parallel_train.cluster.script import Plan, script, words
+from parallel_train.core.cluster import DRAIN, KILL, STOP, Element
+from parallel_train.core.facts import Array
+from parallel_train.errors import ClusterError
+from parallel_train.procs import bounded
+
+LIMIT = 5.0  # seconds for a question; a dead controller would hold it for a minute
+SUBMIT_LIMIT = 30.0
+# scancel repeats after 5 s what was refused for the moment, also where it was done: a second SIGINT means more.
+SIGNAL_LIMIT = 4.5
+USUAL_ARRAY = 1001  # MaxArraySize as Slurm has it where nobody set it
+AGAIN = 5  # seconds until an element that asked for another turn may get it; with 0 Slurm was seen to fail some
+
+_FIELDS = "%i|%T|%N|%r|%j"
+_JOB = re.compile(r"(\d+)_(\d+)")
+_LEFT = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)")
+_PREFIX = re.compile(r"^\w+: (?:error: |fatal: )?")
+_TROUBLE = re.compile(
+    r"Unable to contact|timed out|temporarily|Zero Bytes|[Cc]ommunication|[Cc]onnection|standby|[Mm]unge|authenticat"
+)
+_GONE = re.compile(r"Invalid job id|already complet")
+# What sbatch would read from the environment first, before the script.
+_OVERRULES = {
+    "--account": "SBATCH_ACCOUNT",
+    "--array": "SBATCH_ARRAY_INX",
+    "--chdir": "SBATCH_WORK_DIR",
+    "--constraint": "SBATCH_CONSTRAINT",
+    "--cpus-per-task": "SBATCH_CPUS_PER_TASK",
+    "--gres": "SBATCH_GRES",
+    "--job-name": "SBATCH_JOB_NAME",
+    "--open-mode": "SBATCH_OPEN_MODE",
+    "--output": "SBATCH_OUTPUT",
+    "--partition": "SBATCH_PARTITION",
+    "--qos": "SBATCH_QOS",
+    "--requeue": "SBATCH_NO_REQUEUE",
+    "--signal": "SBATCH_SIGNAL",
+    "--time": "SBATCH_TIMELIMIT",
+}
+
+
+def names_of(queue: Path) -> str:
+    """How the jobs of the queue `queue` are called, up to the number of the array: so they are found again by name."""
+    mark = hashlib.sha256(os.fsencode(os.path.realpath(queue))).hexdigest()[:8]
+    return f"parallel-train-{mark}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slurm:
+    """A `Cluster` (see ports). Without a plan it only looks, and dismisses."""
+
+    name: str  # see names_of
+    plan: Plan | None = None
+    limit: float = LIMIT
+
+    def submit(self, array: Array, delay: float) -> None:
+        if self.plan is None:
+            raise AssertionError("nothing was planned")
+        text = script(array, self.plan)
+        Path(self.plan.log_dir).mkdir(parents=True, exist_ok=True)  # Slurm fails a job whose log can't be opened
+        later = (f"--begin=now+{max(1, round(delay))}",) if delay > 0 else ()
+        options = [word.partition("=")[0] for option in words(array, self.plan) for word in option]
+        overruled = {_OVERRULES.get(option) for option in options}
+        environ = {name: value for name, value in os.environ.items() if name not in overruled}
+        with tempfile.TemporaryFile() as file:
+            file.write(os.fsencode(text))
+            file.seek(0)
+            _ask(["sbatch", "--parsable", *later], SUBMIT_LIMIT, environ=environ, stdin=file)
+
+    def elements(self) -> tuple[Element, ...]:
+        command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"--format={_FIELDS}"]
+        return tuple(_elements(_ask(command, self.limit).splitlines(), self.name))
+
+    def dismiss(self, jobs: Sequence[str], level: int) -> None:
+        """See ports. Those that wait are cancelled first: while an array has such, scancel takes a signal for refused
+        that it has sent.
+        """
+        named = compact(jobs)
+        if level < STOP:
+            _cancel(["--state=PENDING", *named], self.limit)
+        if level == DRAIN:
+            _cancel(["--state=RUNNING", "--batch", "--signal=INT", *named], SIGNAL_LIMIT)
+        elif level == STOP:
+            _cancel(named, self.limit)
+        elif level == KILL:  # of its worker alone: what Slurm finds of an element without one it kills at once
+            _cancel(["--state=PENDING", *named], self.limit)
+            _cancel(["--batch", "--signal=KILL", *named], SIGNAL_LIMIT)
+
+
+def most_elements() -> int:
+    """How many elements an array may have here."""
+    try:
+        said = _ask(["scontrol", "show", "config"], LIMIT)
+    except (OSError, ClusterError):
+        return USUAL_ARRAY
+    found = re.search(r"^MaxArraySize\s*=\s*([1-9]\d*)\s*$", said, re.MULTILINE)
+    return int(found[1]) if found else USUAL_ARRAY
+
+
+def time_left(job: str) -> float | None:
+    """Seconds that are left of an allocation; None where it has no limit, or Slurm doesn't say."""
+    try:
+        said = _ask(["squeue", "--noheader", f"--jobs={job}", "--format=%L"], LIMIT).strip()
+    except (OSError, ClusterError):
+        return None
+    found = _LEFT.fullmatch(said)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def requeue(job: str) -> None:
+    """Ask for another turn of an element, by itself. Slurm ends it then. Raises ClusterError or OSError."""
+    with _deaf():
+        _ask(["scontrol", "requeue", job], LIMIT)
+        with suppress(OSError, ClusterError):  # it only comes later then: two minutes, unless a site says otherwise
+            _ask(["scontrol", "update", f"JobId={job}", f"StartTime=now+{AGAIN}"], LIMIT)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started now outlives the TERM that Slurm sends to a whole element."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def compact(jobs: Iterable[str]) -> list[str]:
+    """123_[0-2,7] for 123_0 123_1 123_2 123_7."""
+    arrays: dict[str, list[int]] = {}
+    alone = []
+    for job in jobs:
+        if found := _JOB.fullmatch(job):
+            arrays.setdefault(found[1], []).append(int(found[2]))
+        else:
+            alone.append(job)
+    return [*alone, *(f"{array}_[{','.join(_runs(sorted(indexes)))}]" for array, indexes in arrays.items())]
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[str]:
+    first = last = -1
+    for number in [*numbers, -1]:
+        if number == last + 1 and last >= 0:
+            last = number
+            continue
+        if last >= 0:
+            yield str(first) if first == last else f"{first}-{last}"
+        first = last = number
+
+
+def _elements(lines: Iterable[str], name: str) -> Iterator[Element]:
+    for line in lines:
+        job, state, host, *reason, its_name = line.split("|") if line.count("|") >= 4 else [""] * 5
+        number = its_name.removeprefix(f"{name}-")
+        found = _JOB.fullmatch(job)  # what was cancelled before it had a turn has no index
+        if found and number != its_name and number.isascii() and number.isdigit():
+            why = "|".join(reason)
+            phase, meaning = states.phase(state, host), states.meaning(state, why)
+            yield Element(job, int(number), int(found[2]), phase, state, why, meaning, host)
+
+
+def _cancel(arguments: Sequence[str], limit: float) -> None:
+    said = _run(["scancel", *arguments], limit)
+    wrong = [line for line in said.complaint.splitlines() if line.strip() and not _GONE.search(line)]
+    if wrong:
+        raise OSError(_plainly(wrong))
+
+
+def _ask(
+    command: Sequence[str],
+    limit: float,
+    *,
+    environ: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+) -> str:
+    """What a command said. Raises ClusterError where it refuses for good, OSError where that may pass."""
+    said = _run(command, limit, environ=environ, stdin=stdin)
+    if said.code == 0:
+        return said.output
+    text = _plainly(said.complaint.splitlines()) or f"exit code {said.code}"
+    if _TROUBLE.search(text):
+        raise OSError(f"{command[0]}: {text}")
+    raise ClusterError(f"{command[0]}: {text}")
+
+
+def _run(
+    command: Sequence[str],
+    limit: float,
+    *,
+    environ: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+) -> bounded.Said:
+    try:
+        return bounded.run(command, limit, environ=environ, stdin=stdin)
+    except FileNotFoundError:
+        text = f"{command[0]} is not installed here: Slurm is used from a machine that has its commands"
+        raise ClusterError(text) from None
+    except TimeoutError:
+        raise TimeoutError(f"{command[0]} did not answer within {limit:g} s") from None
+
+
+def _plainly(lines: Iterable[str]) -> str:
+    return "; ".join(_PREFIX.sub("", line).strip() for line in lines if line.strip())
