@@ -42,6 +42,14 @@ class RunOptions:
     shared_group: bool = False
     python: str | None = None
     directory: Path | None = None  # -C
+    on: str = "local"  # or slurm; the rest belongs to that, and None is what the project's file says
+    workers: int | None = None
+    gpus_per_worker: int | None = None
+    one_task_per_element: bool = False
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    sbatch: tuple[str, ...] = ()
 
 
 def _with_settings(ctx: typer.Context, directory: Path | None) -> Path | None:
@@ -71,6 +79,12 @@ def complete_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
 def not_empty(value: str | None) -> str | None:
     if value is not None and not value.strip():
         raise typer.BadParameter("it is empty; give a value or leave it out")
+    return value
+
+
+def _a_place(value: str) -> str:
+    if value not in {"local", "slurm"}:
+        raise typer.BadParameter(f"'{value}' is neither local nor slurm")
     return value
 
 
@@ -107,6 +121,30 @@ Detach = Annotated[bool, typer.Option("--detach", help="Go on in the background;
 KeepGoing = Annotated[bool, typer.Option("-k", help="Go on after a failure (the default).")]
 CustomTasks = Annotated[bool, typer.Option("--custom-tasks", help="Run tasks/custom.yaml or .py.")]
 Trainer = Annotated[str | None, typer.Option(metavar="NAME", help="The same as trainer=NAME.", callback=not_empty)]
+
+# ---- run, on a cluster ----
+
+ON_SLURM = "On a Slurm cluster (what it always needs: configs/slurm.yaml)"
+On = Annotated[
+    str, typer.Option(metavar="local|slurm", rich_help_panel=ON_SLURM, help="Where tasks run.", callback=_a_place)
+]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, rich_help_panel=ON_SLURM, help="At most N (4).")]
+GpusPerWorker = Annotated[
+    int | None, typer.Option(metavar="N", min=1, rich_help_panel=ON_SLURM, help="GPUs of each worker (1).")
+]
+OneTaskPerElement = Annotated[
+    bool, typer.Option("--one-task-per-element", rich_help_panel=ON_SLURM, help="Show Slurm each task.")
+]
+Time = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", rich_help_panel=ON_SLURM, help="A worker's time limit.", callback=not_empty),
+]
+Partition = Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=ON_SLURM, callback=not_empty)]
+Account = Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=ON_SLURM, callback=not_empty)]
+Sbatch = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OPTION", rich_help_panel=ON_SLURM, help="An option of sbatch, as --sbatch --mem=32G."),
+]
 
 # ---- settings: the options that `config` takes may stand in its file, too ----
 

@@ -6,6 +6,7 @@ import typer
 
 from parallel_train.commands.cli.doors import out
 from parallel_train.commands.options import (
+    Account,
     Again,
     AtOnce,
     Canary,
@@ -20,20 +21,27 @@ from parallel_train.commands.options import (
     FailFast,
     File,
     Gpus,
+    GpusPerWorker,
     IgnoreFailures,
     KeepGoing,
     Lease,
     LogDir,
     MaxFailures,
+    On,
+    OneTaskPerElement,
     Only,
     OutputBase,
+    Partition,
     PlanJson,
     Python,
     RunOptions,
     RunWords,
+    Sbatch,
     SharedGroup,
     SkipExisting,
+    Time,
     Trainer,
+    Workers,
 )
 
 DEFAULT = RunOptions()
@@ -56,6 +64,14 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
     custom_tasks: CustomTasks = False,
     trainer: Trainer = None,
     detach: Detach = False,
+    on: On = DEFAULT.on,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
+    one_task_per_element: OneTaskPerElement = False,
+    time: Time = None,
+    partition: Partition = None,
+    account: Account = None,
+    sbatch: Sbatch = None,
     gpus: Gpus = DEFAULT.gpus,
     at_once: AtOnce = DEFAULT.at_once,
     cpu_slots: CpuSlots = DEFAULT.cpu_slots,
@@ -84,6 +100,7 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
       parallel-train tasks/mine.yaml --canary    one task of each template first
       parallel-train tasks/mine.yaml --detach    go on when you log out
       parallel-train --gpus fake:4               try it without a GPU
+      parallel-train --on slurm --workers 8      on a Slurm cluster
     """
     from parallel_train.commands import run as command
 
@@ -113,6 +130,14 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
         shared_group=shared_group,
         python=python,
         directory=directory,
+        on=on,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        one_task_per_element=one_task_per_element,
+        time=time,
+        partition=partition,
+        account=account,
+        sbatch=tuple(sbatch or ()),
     )
     raise typer.Exit(command.run(options))
 
