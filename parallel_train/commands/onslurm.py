@@ -25,6 +25,7 @@ class Granted:
     """The cluster, and what is asked of it: at most so many workers, each with so many GPUs."""
 
     cluster: Slurm
+    plan: Plan
     workers: int
     gpus: int  # of each worker; 0 where it has CPU slots
 
@@ -51,7 +52,7 @@ def granted(options: RunOptions, project: Path, umask: int) -> Granted:
         cpus=cpus,
         umask=umask,
     )
-    return Granted(Slurm(plan.name, plan), site.workers, 0 if cpus else site.gpus_per_worker)
+    return Granted(Slurm(plan.name, plan), plan, site.workers, 0 if cpus else site.gpus_per_worker)
 
 
 def _site(options: RunOptions, project: Path) -> Site:

@@ -50,6 +50,9 @@ class Machine:
     notes: tuple[str, ...]
 
 
+NO_MACHINE = Machine(Pool(), 1, ())  # of a run whose tasks are done elsewhere
+
+
 def sort_words(options: RunOptions) -> Asked:
     """A word that ends like a task file, or a first one that names a file, is FILE; one with = is an override."""
     words = list(options.words)

@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from parallel_train.commands import plan
+from parallel_train.commands import afar, onslurm, plan
 from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.work import Prepared, preflight_faults, surroundings, work
@@ -16,10 +18,12 @@ from parallel_train.core import graph
 from parallel_train.core.apply import apply
 from parallel_train.core.events import Submitted
 from parallel_train.core.explain import reason
+from parallel_train.core.roster import Roster
 from parallel_train.core.situation import Situation, Wishes, begin
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
+from parallel_train.ports import Cluster
 from parallel_train.procs import order
 from parallel_train.procs.runner import is_alive
 from parallel_train.project.beginning import check_disk_is_there, new_worker, to_repeat
@@ -36,7 +40,8 @@ from parallel_train.store.submissions import Submission
 def run(options: RunOptions) -> int:
     """Run, or with -n say what would run. Raises ParallelTrainError for what a person can mend."""
     project = project_folder(options.directory)
-    if options.detach and not options.dry_run:
+    onslurm.check(options)
+    if options.detach and options.on == "local" and not options.dry_run:
         return in_background(lambda background: _run(options, project, background))
     return _run(options, project)
 
@@ -49,7 +54,12 @@ def _run(options: RunOptions, project: Path, background: Background | None = Non
         trust.check(project / queue.NAME, shared=options.shared_group)
     prepared = prepare(options, project, umask)
     if options.dry_run:
-        return say_plan(prepared, options)
+        say_plan(prepared, options)
+        if options.on == "slurm" and not options.as_json:
+            print("\n".join(afar.scripts(prepared.situation, onslurm.granted(options, project, umask))))
+        return 0
+    if options.on == "slurm" and options.detach:
+        afar.refuse_detached(options, prepared.situation)
     return work(prepared, options, lambda: submit(prepared, shared=options.shared_group), background)
 
 
@@ -58,7 +68,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     asked = plan.sort_words(options)
     folder = project / queue.NAME
     file = plan.read_tasks(asked, options, project, folder)
-    machine = plan.machine(options, folder, file.tasks)
+    place = _place(options, project, file.tasks, umask)
     known = submissions.read_all(folder / "tasks")
     tasks = submissions.numbered(file.tasks, known)
     late = plan.late_values(options)
@@ -76,7 +86,9 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     )
     amiss: list[str] = []
     submitted = [Submitted(source, tasks)]
-    situation = read_situation(disk, submitted, Wishes(worker=worker), machine.pool, late=late, amiss=amiss.append)
+    wishes = Wishes(worker=worker)
+    pool, roster = place.machine.pool, place.roster
+    situation = read_situation(disk, submitted, wishes, pool, roster=roster, late=late, amiss=amiss.append)
     begin(situation, _wishes(asked, options, situation, disk))
     if not options.again:
         check_disk_is_there(situation, project)
@@ -87,8 +99,35 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         wanted = graph.closure(named, needs)
         tasks = tuple(task for task in tasks if task.id in wanted)
     joined = [f"joins {owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
-    notes = (*file.notes, *machine.notes, *joined, *amiss)
-    return Prepared(project, disk, situation, machine, notes, umask, source=source, tasks=tasks, searches=file.searches)
+    notes = (*file.notes, *place.machine.notes, *joined, *amiss)
+    return Prepared(
+        project,
+        disk,
+        situation,
+        place.machine,
+        notes,
+        umask,
+        source=source,
+        tasks=tasks,
+        searches=file.searches,
+        cluster=place.cluster,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the tasks run: here, or on a cluster."""
+
+    machine: plan.Machine
+    roster: Roster | None = None
+    cluster: Cluster | None = None
+
+
+def _place(options: RunOptions, project: Path, tasks: Sequence[Task], umask: int) -> Place:
+    if options.on == "local":
+        return Place(plan.machine(options, project / queue.NAME, tasks))
+    granted = onslurm.granted(options, project, umask)
+    return Place(plan.NO_MACHINE, afar.roster(options, granted, tasks), granted.cluster)
 
 
 def submit(prepared: Prepared, *, shared: bool) -> list[str]:
@@ -128,7 +167,7 @@ def _wishes(asked: plan.Asked, options: RunOptions, situation: Situation, disk: 
     )
 
 
-def say_plan(prepared: Prepared, options: RunOptions) -> int:
+def say_plan(prepared: Prepared, options: RunOptions) -> None:
     """-n: what would run, and why. Nothing is written; what would fail is a warning here."""
     situation = prepared.situation
     former = _former(prepared)
@@ -156,7 +195,6 @@ def say_plan(prepared: Prepared, options: RunOptions) -> int:
             print_sheet(plan_sheet(rows), sys.stdout)
     for note in (*prepared.notes, *preflight_faults(prepared, options)):
         print(words.remark(note), file=sys.stderr)
-    return 0
 
 
 def _selected(situation: Situation) -> list[Line]:

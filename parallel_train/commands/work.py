@@ -17,6 +17,7 @@ from parallel_train.core.events import Warned
 from parallel_train.core.situation import Situation, abridge
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
+from parallel_train.ports import Cluster
 from parallel_train.procs import mounts
 from parallel_train.procs.order import Surroundings
 from parallel_train.procs.runner import LocalRunner, check_kernel
@@ -50,6 +51,7 @@ class Prepared:
     source: str = ""  # what is submitted, where something is
     tasks: tuple[Task, ...] = ()
     searches: tuple[str, ...] = ()  # how some of them were drawn
+    cluster: Cluster | None = None  # where workers are asked for, and none of its tasks is done here
 
 
 def work(
@@ -87,7 +89,7 @@ def work(
         runner = LocalRunner(surroundings(prepared, options), signals)
         shown = reporter if leaving is None else _departing(prepared, reporter, leaving, notes)
         poll = min(policy.POLL, contact.interval(options.lease))
-        return Scheduler(situation, disk, runner, shown, reporter.setup.clock, poll).run()
+        return Scheduler(situation, disk, runner, shown, reporter.setup.clock, poll, prepared.cluster).run()
     finally:
         reporter.stop()
         signals.close()
@@ -119,7 +121,9 @@ def preflight_faults(prepared: Prepared, options: RunOptions) -> list[str]:
     open_tasks.sort(key=lambda task: task.number)
     if not open_tasks:
         return []
-    return preflight.check(open_tasks, prepared.project, plan.late_values(options), log_dir=options.log_dir)
+    late = plan.late_values(options)
+    is_elsewhere = prepared.cluster is not None
+    return preflight.check(open_tasks, prepared.project, late, log_dir=options.log_dir, is_elsewhere=is_elsewhere)
 
 
 def surroundings(prepared: Prepared, options: RunOptions) -> Surroundings:

@@ -21,5 +21,5 @@ class Element:
     state: str = ""  # the cluster's own word, such as PENDING
     reason: str = ""  # why it is so, in the cluster's own word, such as Resources
     meaning: str = ""  # the state in words that follow "123_4", such as: its machine failed
-    why: str = ""  # the reason in words; empty where there is none to tell
     host: str = ""
+    why: str = ""  # why it waits, in words; empty where there is nothing to tell

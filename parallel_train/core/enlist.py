@@ -41,12 +41,12 @@ def ask_at(r: Roster, *, is_leaving: bool) -> float:
 
 def is_awaited(s: Situation, r: Roster) -> bool:
     """Whether elements that this run answers for may still be there."""
-    return bool(r.unseen) or any(_is_ours(s, r, number) for number in {e.array for e in r.living})
+    return bool(r.unseen) or any(True for _ in ours(s, r))
 
 
 def has_given_up(s: Situation, r: Roster) -> bool:
     """Whether nobody works for this run and nobody will: the cluster refuses, or loses all that it is asked for."""
-    is_idle = not r.silent and not r.unseen and not any(_for_us(s, r)) and not any(s.running())
+    is_idle = not r.silent and not r.unseen and not any(useful(s, r)) and not any(s.running())
     return is_idle and bool(r.refused or r.repeats >= policy.ENLIST_LIMIT) and any(_due(s, r))
 
 
@@ -61,8 +61,7 @@ def leaves_with(s: Situation, r: Roster) -> int | None:
 
 def _dismissals(s: Situation, r: Roster, *, is_leaving: bool) -> Iterator[Dismiss]:
     """Who waits is not needed any more; who runs leaves by itself once nothing is left, or is told to."""
-    ours = {number for number in {e.array for e in r.living} if _is_ours(s, r, number)}
-    elements = [e for e in r.living if e.array in ours]
+    elements = list(ours(s, r))
     waiting = tuple(e.job for e in elements if e.phase == "waiting" and e.job not in r.told)
     if waiting:
         yield Dismiss(waiting, CANCEL)
@@ -72,12 +71,18 @@ def _dismissals(s: Situation, r: Roster, *, is_leaving: bool) -> Iterator[Dismis
         yield Dismiss(running, level)
 
 
+def ours(s: Situation, r: Roster) -> Iterator[Element]:
+    """The living elements that this run answers for."""
+    numbers = {number for number in {element.array for element in r.living} if _is_ours(s, r, number)}
+    return (element for element in r.living if element.array in numbers)
+
+
 def _is_ours(s: Situation, r: Roster, number: int) -> bool:
     """Whether this run answers for that array: it has sent it, or it has taken over all that it is for."""
     return number in r.sent or (number in r.left and all(_works_on(s, task) for task in r.arrays[number].selection))
 
 
-def _for_us(s: Situation, r: Roster) -> Iterator[Element]:
+def useful(s: Situation, r: Roster) -> Iterator[Element]:
     """The living elements that work on something of this run, whoever asked for them."""
     numbers = {element.array for element in r.living} & r.arrays.keys()
     useful = {n for n in numbers if any(_works_on(s, task) for task in r.arrays[n].selection)}
@@ -99,7 +104,7 @@ def _due(s: Situation, r: Roster) -> Iterator[Line]:
 
 def _workers(s: Situation, r: Roster) -> Iterator[Enlist]:
     terms = r.terms
-    living = Counter(element.array for element in _for_us(s, r))
+    living = Counter(element.array for element in useful(s, r))
     missing = min(terms.workers, _needed(s, r)) - living.total() if living.total() < terms.workers else 0
     is_again = any(living[number] < r.arrays[number].size for number in r.sent)
     if missing < 1 or (is_again and r.repeats >= policy.ENLIST_LIMIT):

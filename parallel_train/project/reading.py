@@ -13,6 +13,7 @@ from typing import cast
 from parallel_train.core.apply import absorb, note
 from parallel_train.core.events import Ended, Event, OutputFound, Submitted, Warned
 from parallel_train.core.facts import End, Lost, OutputState, Owner
+from parallel_train.core.roster import Roster
 from parallel_train.core.situation import Situation, Wishes
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Line
@@ -89,11 +90,12 @@ def read_situation(
     wishes: Wishes,
     pool: Pool,
     *,
+    roster: Roster | None = None,
     late: Mapping[str, str] | None = None,
     amiss: Callable[[str], None] = lambda _: None,
 ) -> Situation:
     """Everything the records and outputs say of what was submitted. Reads only; tells `amiss` of damage."""
-    situation = Situation(wishes, pool)
+    situation = Situation(wishes, pool, roster=roster)
     told = disk.changes(time.monotonic()) if disk.folder.is_dir() else []
     for text in (trust.doubt(disk.folder), *(event.text for event in told if isinstance(event, Warned))):
         if text:

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 
 from parallel_train.core.events import (
     Claimed,
+    ClusterSilent,
+    ElementsSeen,
     Ended,
+    Enlisted,
     Event,
     HungUp,
     Interrupted,
+    NotEnlisted,
     Refused,
     Requested,
     RoundOpened,
@@ -24,7 +28,8 @@ from parallel_train.core.facts import Claim, End, NotStarted, Request, verdict
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended as EndedState
 from parallel_train.core.state import Line, Waiting
-from parallel_train.report import paste, words
+from parallel_train.report import elements, paste, words
+from parallel_train.report.elements import Rollcall
 from parallel_train.report.memory import Memory, Moment, Said
 
 MOST_LISTED = 20  # of things that come in hundreds
@@ -47,6 +52,7 @@ class Narrator:
     rounds: int = 0
     named: dict[str, frozenset[str]] = field(default_factory=dict)
     heard: int = 0  # the last request of which it was said
+    rollcall: Rollcall = field(default_factory=Rollcall)
     warned: str = ""  # the last warning: one that comes each second is said once
 
     def tell(  # noqa: C901, PLR0911  one case per event, no logic of its own
@@ -71,6 +77,8 @@ class Narrator:
                 return _put_aside(slot, tasks, s)
             case Silent():
                 return _silent(event, s)
+            case Enlisted() | NotEnlisted() | ElementsSeen() | ClusterSilent():
+                return self.rollcall.tell(event, s)
             case Warned(text, task):
                 return self._warn(f"{words.name(s.lines[task].task)}: {text}" if task in s.lines else text)
             case _:
@@ -260,21 +268,19 @@ def _aborted(task: str, s: Situation) -> int:
 
 
 def _of_this_process(event: Event, s: Situation, journal: str) -> Said | None:
-    running = words.plural(len(s.mine), "task")
+    number, running = elements.answered_for(s)
     match event:
         case HungUp():
             where = f", lines in {words.clean(journal)}" if journal else ""
             return Said(f"The terminal is gone; going on{where}", "note")
-        case Interrupted() if not s.mine:
+        case Interrupted() if not number:
             return Said("Interrupted: nothing of ours runs; leaving", "note")
         case Interrupted(1):
-            return Said(
-                f"Draining: {running} {'runs' if len(s.mine) == 1 else 'run'} on; Ctrl-C again stops them", "note"
-            )
+            return Said(f"Draining: {running} {'runs' if number == 1 else 'run'} on; Ctrl-C again stops them", "note")
         case Interrupted(2):
             return Said(f"Stopping {running} (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them", "note")
         case Interrupted(level):
-            verb = "dies" if len(s.mine) == 1 else "die"
+            verb = "dies" if number == 1 else "die"
             return Said(
                 f"Killing {running}" if level == 3 else f"Leaving without waiting: {running} {verb} unseen", "note"
             )

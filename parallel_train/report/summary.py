@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Line
-from parallel_train.report import paste, words
+from parallel_train.report import elements, paste, words
 from parallel_train.report.lines import MOST_LISTED, adopted
 from parallel_train.report.memory import Memory, Said, live_claim
 from parallel_train.report.view import counts, notice
@@ -19,6 +19,8 @@ def opening(s: Situation) -> list[Said]:
     closed = [line for line in _selected(s) if line.task.id not in s.open]
     slots = words.slots_of(s, s.pool.slots)
     where = f" on {slots}" if s.pool.slots and s.open else ""
+    if s.roster is not None and s.open:
+        where = f" {elements.asked(s.roster.terms)}"
     ended = Counter(name_of(line.state) for line in closed)
     parts = [f"{len(s.open)} to do{where}", *(f"{number} {name}" for name, number in ended.items())]
     said = [Said(f"{words.plural(s.counts.total(), 'task')}: {', '.join(parts)}")]
@@ -72,6 +74,8 @@ def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[s
         again = ["retry"] if len(sources) > 1 else [word for source in sources for word in paste.of_source(source)]
         steps.append((paste.command("logs", "--failed"), "what the failed ones said"))
         steps.append((paste.command(*again, "--failed"), "run only those again"))
+    if s.roster is not None and s.roster.terms.is_detached and s.roster.sent and s.open:
+        steps.append((paste.command("status"), "where every task stands"))
     if exit_code in {130, 143} and s.open:
         steps.append(("the same command again", "goes on where this run stopped"))
     width = max((len(command) for command, _ in steps), default=0)

@@ -10,7 +10,7 @@ from parallel_train.core.lent import has_work
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Slot
 from parallel_train.core.state import is_satisfied
-from parallel_train.report import paste, words
+from parallel_train.report import elements, paste, words
 from parallel_train.report.memory import Memory, Said
 
 ORDER = ("running", "ready", "waiting", "succeeded", "skipped", "failed", "stale", "aborted", "cancelled")
@@ -88,11 +88,11 @@ def notice(s: Situation, now: float) -> str:
         return f"Paused{words.asked(s.pause)}: nothing is started; {paste.command('resume')} goes on"
     if s.paused_until > now:
         return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
-    return _behind_canaries(s) or _beyond_this_worker(s) or _too_long(s, now) or _sick(s)
+    return elements.notice(s, now) or _behind_canaries(s) or _beyond_this_worker(s) or _too_long(s, now) or _sick(s)
 
 
 def _leaving(s: Situation) -> str:
-    running = words.plural(len(s.mine), "task")
+    _, running = elements.answered_for(s)
     if s.stopping >= KILL:
         return f"Killing {running}; Ctrl-C again leaves without waiting"
     if s.stopping >= STOP:
@@ -123,7 +123,7 @@ def _beyond_this_worker(s: Situation) -> str:
     wide = [] if s.mine else too_wide(s)
     if not wide:
         return ""
-    has = words.plural(s.pool.width, "GPU slot")
+    has = words.plural(s.pool.width if s.roster is None else s.roster.terms.slots, "GPU slot")
     return f"{words.names(wide, s)} wants more than this worker has ({has}): left to others"
 
 

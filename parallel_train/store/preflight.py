@@ -18,12 +18,20 @@ _LONGEST_ARGUMENT = 32 * os.sysconf("SC_PAGE_SIZE")
 _MOST_BYTES = min(os.sysconf("SC_ARG_MAX"), 6 * 2**20) - 256 * 1024
 
 
-def check(tasks: Sequence[Task], project: Path, late_values: Mapping[str, str], *, log_dir: str = "logs") -> list[str]:
+def check(
+    tasks: Sequence[Task],
+    project: Path,
+    late_values: Mapping[str, str],
+    *,
+    log_dir: str = "logs",
+    is_elsewhere: bool = False,
+) -> list[str]:
     """A sentence for each thing that is missing or can't be written, with the tasks that it concerns.
 
-    `late_values` are the values of the late marks. Looks at the disk, changes nothing.
+    `late_values` are the values of the late marks; tasks that run elsewhere may find more programs there. Looks at the
+    disk, changes nothing.
     """
-    disk = _Disk(project, tasks)
+    disk = _Disk(project, tasks, has_every_program=is_elsewhere)
     found: dict[str, list[str]] = {}
     for task in tasks:
         for sentence in (*_of(task, late_values, disk), *_of_logs(task, project, log_dir)):
@@ -40,8 +48,9 @@ def _whose(names: Sequence[str]) -> str:
 class _Disk:
     """What is there or will be made by a task. Each path is looked at once."""
 
-    def __init__(self, project: Path, tasks: Sequence[Task]) -> None:
+    def __init__(self, project: Path, tasks: Sequence[Task], *, has_every_program: bool) -> None:
         self.project = project
+        self._has_every_program = has_every_program
         self._made = {os.path.normpath(project / task.output) for task in tasks if task.output is not None}
         self._there: dict[str, bool] = {}
         self._programs: dict[tuple[str, str | None], bool] = {}
@@ -58,7 +67,7 @@ class _Disk:
     def has_program(self, program: str, search: str | None) -> bool:
         key = (program, search)
         if key not in self._programs:
-            self._programs[key] = shutil.which(program, path=search) is not None
+            self._programs[key] = self._has_every_program or shutil.which(program, path=search) is not None
         return self._programs[key]
 
     def refusal(self, folder: Path) -> str:
