@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -28,6 +29,7 @@ SIGNAL_LIMIT = 4.5
 USUAL_ARRAY = 1001  # MaxArraySize as Slurm has it where nobody set it
 AGAIN = 5  # seconds until an element that asked for another turn may get it; with 0 Slurm was seen to fail some
 
+_ABSENT = "{} is not installed here: Slurm is used from a machine that has its commands"
 _FIELDS = "%i|%T|%N|%r|%j"
 _JOB = re.compile(r"(\d+)_(\d+)")
 _LEFT = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)")
@@ -101,6 +103,12 @@ class Slurm:
         elif level == KILL:  # of its worker alone: what Slurm finds of an element without one it kills at once
             _cancel(["--state=PENDING", *named], self.limit)
             _cancel(["--batch", "--signal=KILL", *named], SIGNAL_LIMIT)
+
+
+def check_installed() -> None:
+    """Raises ClusterError where Slurm can't be asked for anything."""
+    if shutil.which("sbatch") is None:
+        raise ClusterError(_ABSENT.format("sbatch"))
 
 
 def most_elements() -> int:
@@ -213,8 +221,7 @@ def _run(
     try:
         return bounded.run(command, limit, environ=environ, stdin=stdin)
     except FileNotFoundError:
-        text = f"{command[0]} is not installed here: Slurm is used from a machine that has its commands"
-        raise ClusterError(text) from None
+        raise ClusterError(_ABSENT.format(command[0])) from None
     except TimeoutError:
         raise TimeoutError(f"{command[0]} did not answer within {limit:g} s") from None
 

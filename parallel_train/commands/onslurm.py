@@ -38,14 +38,15 @@ def check(options: RunOptions) -> None:
 
 
 def granted(options: RunOptions, project: Path, umask: int) -> Granted:
-    """Raises UsageError or TaskFileError."""
+    """Raises UsageError or TaskFileError, and ClusterError where a run could ask for nothing here."""
+    if not options.dry_run:
+        slurm.check_installed()
     site = _site(options, project)
     cpus = _cpus(options)
-    log_dir = project / options.log_dir
     plan = Plan(
         name=slurm.names_of(project / NAME),
         project=str(project),
-        log_dir=str(log_dir),
+        log_dir=str(project / options.log_dir),
         python=sys.executable,
         worker=tuple(_worker(options)),
         site=site,

@@ -152,6 +152,8 @@ def test_without_slurms_commands_it_says_so(says, tmp_path):
         Slurm(NAME).elements()
     with pytest.raises(ClusterError, match=r"^scancel is not installed here: "):
         Slurm(NAME).dismiss(["1_0"], STOP)
+    with pytest.raises(ClusterError, match=r"^sbatch is not installed here: "):
+        slurm.check_installed()
     assert slurm.most_elements() == slurm.USUAL_ARRAY
     assert slurm.time_left("1") is None
 
