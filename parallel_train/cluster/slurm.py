@@ -38,6 +38,8 @@ _TROUBLE = re.compile(
     r"Unable to contact|timed out|temporarily|Zero Bytes|[Cc]ommunication|[Cc]onnection|standby|[Mm]unge|authenticat"
 )
 _GONE = re.compile(r"Invalid job id|already complet")
+# To the worker alone, which ends its tasks in order; what Slurm finds of an element without a worker it kills at once.
+_SIGNALS = {DRAIN: "INT", STOP: "TERM", KILL: "KILL"}
 # What sbatch would read from the environment first, before the script.
 _OVERRULES = {
     "--account": "SBATCH_ACCOUNT",
@@ -94,15 +96,9 @@ class Slurm:
         that it has sent.
         """
         named = compact(jobs)
-        if level < STOP:
-            _cancel(["--state=PENDING", *named], self.limit)
-        if level == DRAIN:
-            _cancel(["--state=RUNNING", "--batch", "--signal=INT", *named], SIGNAL_LIMIT)
-        elif level == STOP:
-            _cancel(named, self.limit)
-        elif level == KILL:  # of its worker alone: what Slurm finds of an element without one it kills at once
-            _cancel(["--state=PENDING", *named], self.limit)
-            _cancel(["--batch", "--signal=KILL", *named], SIGNAL_LIMIT)
+        _cancel(["--state=PENDING", *named], self.limit)
+        if level in _SIGNALS:
+            _cancel(["--state=RUNNING", "--batch", f"--signal={_SIGNALS[level]}", *named], SIGNAL_LIMIT)
 
 
 def check_installed() -> None:

@@ -20,7 +20,7 @@ READY_LOOKED_AT = 1000  # ready tasks that are looked at for one that can end in
 LOOK_SHARE = 20  # of the time, somebody who only looks spends at most one part in so many on looking
 SHARED_AT_ONCE = 1024  # equally urgent tasks among which workers choose theirs, at one time
 ROUNDS_AT_ONCE = 64  # rounds opened before the loop looks up again
-CLUSTER_POLL = 10.0  # seconds between two questions to a cluster, which many ask
+CLUSTER_POLL = 10.0  # seconds between two questions to a cluster, which many ask; fewer while things change there
 CLUSTER_HURRY = 2.0  # the same while a person waits for its elements to leave
 ENLIST_LIMIT = 5  # arrays in a row that replace lost ones and claim nothing
 ENLIST_FIRST = 5.0  # seconds before the first of them may start
@@ -34,6 +34,11 @@ def not_started_pause(times: int) -> float:
 def enlist_delay(repeats: int) -> float:
     """Seconds before what replaces lost elements may start, after so many replacements in vain: doubling."""
     return float(ENLIST_FIRST * 2**repeats)
+
+
+def cluster_poll(patience: float) -> float:
+    """Seconds until a cluster that answers is asked again, which are more and more since it was asked for something."""
+    return min(max(1.0, 2 * patience), CLUSTER_POLL)
 
 
 def cluster_pause(silences: int) -> float:

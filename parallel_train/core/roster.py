@@ -72,7 +72,7 @@ class Roster:
                 self.silences += 1
             case ElementsSeen(elements, at):
                 self.elements = elements
-                self.heard_at, self.patience = at, policy.CLUSTER_POLL
+                self.heard_at, self.patience = at, policy.cluster_poll(self.patience)
                 self.silent, self.silences, self.is_stale = "", 0, False
                 self.unseen.clear()
                 running = {element.job for element in elements if element.phase == "running"}

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from parallel_train.core import enlist
 from parallel_train.core.cluster import Element
 from parallel_train.core.events import ClusterSilent, ElementsSeen, Enlisted, NotEnlisted
+from parallel_train.core.facts import Claim
 from parallel_train.core.roster import Roster, Terms
 from parallel_train.core.situation import Situation
 from parallel_train.report import words
 from parallel_train.report.memory import Said
 
-MOST_NAMED = 5
+MOST_NAMED, MOST_REASONS = 5, 3
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Rollcall:
         fresh = [element for job, element in over.items() if job not in self.over]
         self.over = frozenset(over)
         before, self.said = self.said, strength(s, r)
-        if not (fresh or is_back or self.said != before):
+        if not (fresh or is_back or (self.said != before and s.open)):
             return None
         answers = "The cluster answers again: " if is_back else ""
         return Said(f"{answers}{self.said or 'no worker is there'}", "note", tuple(_over(fresh)))
@@ -74,7 +75,9 @@ def _enlisted(event: Enlisted, terms: Terms) -> Said:
     array = event.array
     what = words.plural(array.size, "task" if array.is_each else "worker")
     later = f", in {words.span(event.delay)}: others were lost" if event.delay else ""
-    return Said(f"Asked the cluster for {what} with {_width(array.gpus, terms)} (array {array.number}{later})", "note")
+    each = " each" if array.size > 1 else ""
+    text = f"Asked the cluster for {what} with {_width(array.gpus, terms)}{each} (array {array.number}{later})"
+    return Said(text, "note")
 
 
 def _width(gpus: int, terms: Terms) -> str:
@@ -93,6 +96,12 @@ def asked(terms: Terms) -> str:
     return f"on the cluster, by up to {workers} with {_width(terms.gpus, terms)}{each}"
 
 
+def place(claim: Claim, s: Situation) -> str:
+    """Where an attempt runs: its slots, and on a cluster the host that they are of."""
+    slot = words.slot(claim.gpus)
+    return slot if s.roster is None else f"{slot} of {words.clean(claim.owner.host)}"
+
+
 def strength(s: Situation, r: Roster) -> str:
     """3 of 8 workers run, 5 wait: others come first (Priority)."""
     elements = list(enlist.useful(s, r))
@@ -100,8 +109,8 @@ def strength(s: Situation, r: Roster) -> str:
     number = words.plural(len(elements), "worker")
     if not waiting:
         return f"{number} {'runs' if len(elements) == 1 else 'run'}" if elements else ""
-    reasons = Counter(element.why or element.reason for element in waiting)
-    why = "; ".join(words.clean(reason) for reason, _ in reasons.most_common(3) if reason)
+    reasons = Counter(element.why for element in waiting if element.why)
+    why = "; ".join(words.clean(reason) for reason, _ in reasons.most_common(MOST_REASONS))
     verb = "waits" if len(waiting) == 1 else "wait"
     who = f"{number} {verb}" if len(waiting) == len(elements) else _some(len(elements), number, len(waiting), verb)
     return f"{who}: {why}" if why else who

@@ -95,6 +95,8 @@ class Narrator:
         if is_ours:
             self.warned = ""
             return launched(claim, line, moment)
+        if s.roster is not None:  # whoever it was, it works for this run
+            return launched(claim, line, moment, elements.place(claim, s))
         return Said(f"[{words.slot(claim.gpus)}] Started by {_other(claim)}: {words.name(line.task)}", "note")
 
     def _ended(self, end: End, s: Situation, moment: Moment) -> Said | None:
@@ -103,7 +105,7 @@ class Narrator:
         if line is None or not self.memory.finish(line.task.id, end.attempt):
             return None
         claim = active.claim if active else None
-        where = f"[{words.slot(claim.gpus)}]" if claim else "[?]"
+        where = f"[{elements.place(claim, s)}]" if claim else "[?]"
         self.memory.pace.note(line.task, end)
         name = words.name(line.task)
         match verdict(end):
@@ -182,9 +184,9 @@ class Narrator:
         return Said(f"! {words.clean(text)}", "note")
 
 
-def launched(claim: Claim, line: Line, moment: Moment) -> Said:
+def launched(claim: Claim, line: Line, moment: Moment, place: str = "") -> Said:
     """An attempt of this worker has begun: the guide's three lines."""
-    where = f"[{words.slot(claim.gpus)}]"
+    where = f"[{place or words.slot(claim.gpus)}]"
     at = time.strftime("%H:%M:%S", time.localtime(moment.wall))
     attempt = f"attempt {claim.attempt}, " if claim.attempt > 1 else ""
     more = [f"{where} Output dir: {words.clean(paste.path(line.task.output))}"] if line.task.output else []

@@ -144,7 +144,7 @@ def _rows(s: Situation, memory: Memory, now: float) -> Iterator[Row]:
         active = memory.active.get(key)
         claim = active.claim if active else None
         yield Row(
-            slot=words.slot(claim.gpus) if claim else _slots_of(s, key),
+            slot=elements.place(claim, s) if claim else _slots_of(s, key),
             task=words.name(line.task),
             number=line.task.number,
             attempt=key[1],
@@ -168,7 +168,7 @@ def _labels(slots: Iterator[Slot]) -> str:
 
 def status_line(s: Situation, memory: Memory, now: float) -> str:
     """The guide's line: [00:05:30] Still running: 4 tasks on GPUs [0, 1, 2, 3] (3/12 done, ETA 00:10:00)."""
-    labels = [label for active in memory.active.values() for label in active.claim.gpus]
+    labels = [label for active in memory.active.values() for label in active.claim.gpus] if s.roster is None else []
     gpus = sorted({x for x in labels if not x.startswith("cpu")}, key=_by_number)
     cpus = sorted({x.removeprefix("cpu") for x in labels if x.startswith("cpu")}, key=_by_number)
     kinds = [f"{kind} [{', '.join(found)}]" for kind, found in (("GPUs", gpus), ("CPUs", cpus)) if found]

@@ -72,6 +72,7 @@ def test_the_elements_of_this_queue_are_told_by_their_names(says):
         Element(
             *("7_1", 2, 1, "waiting", "PENDING", "JobArrayTaskLimit"),
             "waits in Slurm's queue: as many as allowed of its array run (JobArrayTaskLimit)",
+            why="as many as allowed of its array run (JobArrayTaskLimit)",
         ),
         Element("7_0", 2, 0, "running", "RUNNING", "None", "runs", "node1"),
         Element("5_0", 1, 0, "over", "TIMEOUT", "TimeLimit", "was ended at its time limit", "node2"),
@@ -169,8 +170,8 @@ def test_a_command_that_hangs_is_given_up(says):
     [
         (CANCEL, ["scancel --state=PENDING 4_[0-1]"]),
         (DRAIN, ["scancel --state=PENDING 4_[0-1]", "scancel --state=RUNNING --batch --signal=INT 4_[0-1]"]),
-        (STOP, ["scancel 4_[0-1]"]),
-        (KILL, ["scancel --state=PENDING 4_[0-1]", "scancel --batch --signal=KILL 4_[0-1]"]),
+        (STOP, ["scancel --state=PENDING 4_[0-1]", "scancel --state=RUNNING --batch --signal=TERM 4_[0-1]"]),
+        (KILL, ["scancel --state=PENDING 4_[0-1]", "scancel --state=RUNNING --batch --signal=KILL 4_[0-1]"]),
     ],
 )
 def test_the_levels_of_a_dismissal(says, calls, level, called):

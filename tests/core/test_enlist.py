@@ -97,9 +97,14 @@ def test_the_cluster_is_asked_first_and_then_every_few_seconds():
     see(s)
     enlist(s, "running")
     happen(s, works(A))
-    assert decide(s, NOW + policy.CLUSTER_POLL - 1) == []
-    assert wake_at(s, NOW + 1) == NOW + policy.CLUSTER_POLL
-    assert decide(s, NOW + policy.CLUSTER_POLL) == [AskCluster()]
+    pauses, now = [], NOW
+    for _ in range(6):
+        assert decide(s, now) == []
+        pauses.append(wake_at(s, now) - now)
+        now += pauses[-1]
+        assert decide(s, now) == [AskCluster()]
+        see(s, element(), at=now)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
 def test_rounds_come_before_workers():
@@ -284,9 +289,9 @@ def test_at_the_end_those_who_wait_are_sent_away():
     happen(s, *(works(t) for t in FOUR), *(ended(t) for t in FOUR))
     assert decide(s, NOW + 1) == [AskCluster()]
     see(s, element(0), element(1, "waiting"))
-    assert decide(s, NOW + 1) == [Dismiss(("91_1",), CANCEL)]
+    assert decide(s, NOW) == [Dismiss(("91_1",), CANCEL)]
     happen(s, Dismissed(("91_1",), CANCEL))
-    assert decide(s, NOW + 1) == [Leave(0)]
+    assert decide(s, NOW) == [Leave(0)]
 
 
 def test_at_the_end_a_silent_cluster_is_not_waited_for():
@@ -330,7 +335,9 @@ def test_each_ctrl_c_goes_to_the_workers_once():
             happen(s, Dismissed(one.jobs, one.level))
         assert decide(s, NOW) == []
     assert told == [Dismiss(("91_1",), CANCEL), *(Dismiss(("91_0",), level) for level in (DRAIN, STOP, KILL))]
-    assert wake_at(s, NOW + 1) == NOW + policy.CLUSTER_HURRY
+    see(s, element(0), at=NOW + 100)
+    see(s, element(0), at=NOW + 200)
+    assert wake_at(s, NOW + 200) == NOW + 200 + policy.CLUSTER_HURRY
     see(s, element(0, "over"))
     assert decide(s, NOW) == [Leave(130)]
 
