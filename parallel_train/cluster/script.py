@@ -47,6 +47,7 @@ def script(array: Array, plan: Plan) -> str:
         *(f"export {name}={shlex.quote(value)}" for name, value in site.env.items()),
         *site.lines,
         f"umask {plan.umask:04o}",
+        "trap '' USR1  # so that it ends no worker that is about to start and can't hear it yet",
         "cd /  # so that no file of the project is taken for a module of Python's",
         f"exec {shlex.join([*worker, *plan.worker])}",
     ]

@@ -30,6 +30,7 @@ class RunOptions:
     ignore_failures: bool = False  # -i
     canary: bool = False
     detach: bool = False
+    array: int = 0  # whose elements run this; 0: none
     is_command: bool = False  # the words are a command to add, and no task file
     gpus: str = "auto"
     cpu_slots: int = 2
@@ -119,6 +120,7 @@ IgnoreFailures = Annotated[bool, typer.Option("-i", help="A failed need counts a
 Canary = Annotated[bool, typer.Option("--canary", help="Of each template one task first, the rest after its success.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Go on in the background; see attach and status.")]
 KeepGoing = Annotated[bool, typer.Option("-k", help="Go on after a failure (the default).")]
+OfArray = Annotated[int, typer.Option("--array", metavar="N", min=0, hidden=True, help="As an element of an array.")]
 CustomTasks = Annotated[bool, typer.Option("--custom-tasks", help="Run tasks/custom.yaml or .py.")]
 Trainer = Annotated[str | None, typer.Option(metavar="NAME", help="The same as trainer=NAME.", callback=not_empty)]
 

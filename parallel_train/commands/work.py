@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from parallel_train.commands import plan, results
 from parallel_train.commands.detach import Background, Departing
 from parallel_train.commands.options import RunOptions
 from parallel_train.core import contact, policy
-from parallel_train.core.events import Warned
+from parallel_train.core.apply import apply
+from parallel_train.core.events import TimeLeft, Warned
 from parallel_train.core.situation import Situation, abridge
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
 from parallel_train.ports import Cluster
 from parallel_train.procs import mounts
+from parallel_train.procs.grant import grant_of
 from parallel_train.procs.order import Surroundings
 from parallel_train.procs.runner import LocalRunner, check_kernel
 from parallel_train.procs.signals import Signals
@@ -77,7 +80,8 @@ def work(
     if options.shared_group:
         trust.share_folder(logs, disk.folder)
     disk.about = workers.about(situation, disk, prepared.source, options.log_dir)
-    signals = Signals()
+    time_left = _time_left()
+    signals = Signals(time_left)
     journal = Journal(disk.folder / "journal" / f"{disk.owner.worker}.jsonl")
     leaving = background if situation.open else None
     reporter = reporter_of(prepared, options, journal, sys.stdout if leaving is None else None)
@@ -85,6 +89,8 @@ def work(
         for note in notes:
             reporter.show(Warned(note), situation)
         reporter.begin(situation)
+        if time_left and (seconds := time_left()) is not None:
+            apply(situation, TimeLeft(seconds, time.monotonic()))
         abridge(situation)
         runner = LocalRunner(surroundings(prepared, options), signals)
         shown = reporter if leaving is None else _departing(prepared, reporter, leaving, notes)
@@ -94,6 +100,16 @@ def work(
         reporter.stop()
         signals.close()
         journal.close()
+
+
+def _time_left() -> Callable[[], float | None] | None:
+    """Asks for the seconds that are left of the allocation that we run in; None outside."""
+    grant = grant_of(os.environ)
+    if grant is None:
+        return None
+    from parallel_train.cluster import slurm  # noqa: PLC0415  only there is anybody to ask
+
+    return lambda: slurm.time_left(grant.job)
 
 
 def _departing(prepared: Prepared, reporter: ConsoleReporter, leaving: Background, notes: list[str]) -> Departing:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from parallel_train.commands import plan
+from parallel_train.commands import element, plan
 from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.work import Prepared, work
@@ -22,7 +22,7 @@ from parallel_train.project.beginning import new_worker
 from parallel_train.project.reading import existing_queue, project_folder, read_situation, survey, this_owner
 from parallel_train.report import words
 from parallel_train.report import workers as sentences
-from parallel_train.store import requests, submissions, trust
+from parallel_train.store import arrays, requests, submissions, trust
 from parallel_train.store.queue import DiskQueue
 
 
@@ -38,7 +38,8 @@ def worker(options: RunOptions, out: TextIO) -> int:
 def _worker(options: RunOptions, project: Path, out: TextIO, background: Background | None = None) -> int:
     prepared = prepare(options, project, os.umask(0o077))
     if prepared.situation.wishes.selection:
-        return work(prepared, options, list, background)
+        code = work(prepared, options, list, background)
+        return element.leave(prepared.situation, code, out) if options.array else code
     for note in prepared.notes:
         print(words.remark(note), file=sys.stderr)
     states = Counter(name_of(line.state) for line in prepared.situation.lines.values())
@@ -50,6 +51,7 @@ def _worker(options: RunOptions, project: Path, out: TextIO, background: Backgro
 def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     """Read the records and the devices. Writes nothing."""
     folder = existing_queue(project)
+    array = arrays.read(folder, options.array) if options.array else None
     asked = requests.last(folder)  # before anything is read: what is asked for later joins
     known = submissions.read_all(folder / "tasks")
     newest = submissions.newest(known)
@@ -61,7 +63,8 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         this_owner(name),
         is_alive,
         interest=frozenset(task.id for found in newest.values() for task in found.tasks),
-        everything=True,
+        sources=element.sources(array, newest) if array else set(),
+        everything=array is None,
         submission=known[-1].number if known else 0,
         request=asked,
         survey=lambda tasks: survey(project, [Line(task) for task in tasks], late),
@@ -69,15 +72,18 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
     amiss: list[str] = []
     held = [Submitted(found.source, found.tasks) for found in newest.values()]
     situation = read_situation(disk, held, Wishes(worker=name), machine.pool, late=late, amiss=amiss.append)
-    chosen, left = selection(situation)
-    begin(situation, Wishes(worker=name, selection=chosen, everything=True, at_once=options.at_once))
+    chosen, left = selection(situation, None if array is None else element.tasks(array))
+    wishes = Wishes(worker=name, selection=chosen, everything=True, at_once=options.at_once)
+    begin(situation, wishes if array is None else element.wishes(wishes, array, disk, options.lease))
     return Prepared(project, disk, situation, machine, (*machine.notes, *amiss, *left), umask)
 
 
-def selection(s: Situation) -> tuple[frozenset[str], tuple[str, ...]]:
-    """What is due with its needs, as far as it fits into the slots here; and what to say of the rest."""
+def selection(s: Situation, among: Collection[str] | None = None) -> tuple[frozenset[str], tuple[str, ...]]:
+    """What is due (of these, where some are named) with its needs, as far as it fits into the slots here; and what to
+    say of the rest.
+    """
     needs = {name: line.task.needs for name, line in s.lines.items()}
-    due = set(_due(s))
+    due = {name for name in _due(s) if among is None or name in among}
     wide = {
         name for name, line in s.lines.items() if not s.pool.carries(line.task.gpus) and not is_satisfied(line.state)
     }

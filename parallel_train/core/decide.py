@@ -62,7 +62,7 @@ def has_too_many_failures(s: Situation) -> bool:
 def wake_at(s: Situation, now: float) -> float | None:
     """When `decide` may give something new without an event (monotonic seconds); None: never."""
     times = [slot.avoid_until for slot in (*s.pool.slots.values(), *s.pool.extra.values())]
-    times += [s.paused_until, s.limit.stops_at]
+    times += [s.paused_until, s.limit.stops_at, s.wishes.patient_until]
     if s.delayed:
         times.append(s.delayed[0][0])
     if s.roster is not None:

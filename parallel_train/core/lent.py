@@ -32,7 +32,8 @@ def is_of_use(s: Situation, now: float) -> bool:
         return True
     if s.is_paused:
         return False
-    return has_work(s, now) or _waits_alone(s)
+    is_patient = now < s.wishes.patient_until and any(True for _ in s.running())
+    return has_work(s, now) or is_patient or _waits_alone(s)
 
 
 def is_cut_short(s: Situation) -> bool:

@@ -34,6 +34,7 @@ class Wishes:
     at_once: int = 0  # -j; 0: as many as there are slots
     is_lent: bool = False  # its slots are an allocation's: it leaves as soon as they are of no use here
     is_alone: bool = False  # and nobody asks for another worker when what waits for its needs becomes ready
+    patient_until: float = 0.0  # until then it waits all the same for what runs elsewhere (monotonic seconds)
     calls: bool = False  # it makes calls itself, and launches nothing; all others launch tasks, and make no calls
 
 

@@ -22,6 +22,7 @@ from parallel_train.core.events import (
     Silent,
     SlotPutAside,
     Submitted,
+    TimeLeft,
     Warned,
 )
 from parallel_train.core.facts import Claim, End, NotStarted, Request, verdict
@@ -269,12 +270,16 @@ def _aborted(task: str, s: Situation) -> int:
     return len(found) - 1
 
 
-def _of_this_process(event: Event, s: Situation, journal: str) -> Said | None:
+def _of_this_process(event: Event, s: Situation, journal: str) -> Said | None:  # noqa: PLR0911  one case per event
     number, running = elements.answered_for(s)
     match event:
         case HungUp():
             where = f", lines in {words.clean(journal)}" if journal else ""
             return Said(f"The terminal is gone; going on{where}", "note")
+        case TimeLeft(is_near=True):
+            when = f" in {words.span(s.limit.ends_at - event.at)}" if s.limit.is_known else ""
+            going = f"; {running} {'runs' if number == 1 else 'run'} on until shortly before" if number else ""
+            return Said(f"The allocation ends{when}: nothing more is started{going}", "note")
         case Interrupted() if not number:
             return Said("Interrupted: nothing of ours runs; leaving", "note")
         case Interrupted(1):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from parallel_train.core.decide import KILL, STOP, is_holding_back, too_wide
-from parallel_train.core.lent import has_work
+from parallel_train.core.lent import has_work, is_of_use
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Slot
 from parallel_train.core.state import is_satisfied
@@ -79,13 +79,13 @@ def notice(s: Situation, now: float) -> str:
     """Why nothing more starts, or not everything, where that is so."""
     if s.stopping:
         return _leaving(s)
-    if s.limit.is_over(now):
-        return "The allocation ends: nothing more is started"
     if is_holding_back(s, now):
-        number = "A task failed" if s.failures == 1 else words.plural(s.failures, "failure")
-        return f"{number}: nothing more is started"
+        failures = "A task failed" if s.failures == 1 else words.plural(s.failures, "failure")
+        return f"{'The allocation ends' if s.limit.is_over(now) else failures}: nothing more is started"
     if s.is_paused and s.pause is not None:
         return f"Paused{words.asked(s.pause)}: nothing is started; {paste.command('resume')} goes on"
+    if s.wishes.is_lent and not is_of_use(s, now):
+        return _too_long(s, now) or "What is left runs elsewhere, or waits for that"
     if s.paused_until > now:
         return f"Nothing can be started here; next try in {words.span(s.paused_until - now)}"
     return elements.notice(s, now) or _behind_canaries(s) or _beyond_this_worker(s) or _too_long(s, now) or _sick(s)

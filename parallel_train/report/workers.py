@@ -122,6 +122,21 @@ def too_wide(tasks: Sequence[Task], others: int, slots: str) -> str:
     return f"Left to others, since they want more than {slots}: {', '.join(shown)}{with_them}"
 
 
+# ---- worker --array ----
+
+
+def another_turn(job: str) -> str:
+    return f"There is more to do than time: asking for another turn of {words.clean(job)}"
+
+
+def no_other_turn(job: str, why: str) -> str:
+    return f"{words.clean(job)} gets no other turn: {words.clean(why)}"
+
+
+def no_time_at_all() -> str:
+    return "There was not time to start anything: ask for more than the 2 minutes that the end takes (--time)"
+
+
 # ---- disks for one host ----
 
 

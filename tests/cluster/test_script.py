@@ -39,6 +39,7 @@ export NCCL_DEBUG=WARN
 export GREETING='good morning'
 source ~/venv/bin/activate
 umask 0027
+trap '' USR1  # so that it ends no worker that is about to start and can't hear it yet
 cd /  # so that no file of the project is taken for a module of Python's
 exec /venv/bin/python -m parallel_train worker --array=3 --directory=/home/me/project --gpus=auto '--data-root=~/data'
 """

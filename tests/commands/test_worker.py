@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 
 import pytest
 
 from parallel_train.commands import worker
 from parallel_train.commands.options import RunOptions
-from parallel_train.core.facts import Exited
-from parallel_train.store import requests
+from parallel_train.core.facts import Array, Exited
+from parallel_train.core.task import Task
+from parallel_train.errors import UsageError
+from parallel_train.procs.runner import is_alive
+from parallel_train.project.reading import this_owner
+from parallel_train.store import arrays, requests
+from parallel_train.store.queue import DiskQueue
 from tests.commands.history import History, task
 from tests.support.call import Caller, call
 
@@ -117,3 +123,74 @@ def test_without_a_queue_it_is_refused(call: Caller):
     found = call("worker", "--detach")
     assert found.code == 2
     assert "no queue in" in found.err
+
+
+# ---- as an element of an array ----
+
+
+def enlisted(history: History, *tasks: Task, **more: object) -> Array:
+    wanted = Array(0, **{"size": 2, "selection": tuple(t.id for t in tasks), **more})
+    return arrays.record(history.queue, wanted)
+
+
+def test_an_element_takes_what_is_due_of_its_array_with_its_needs(history: History):
+    first = task("first")
+    after, done = task("after", needs=(first.id,)), task("done")
+    first, after, done = history.submit(first, after, done, task("other"))[:3]
+    history.ran(done)
+    history.write(f"{done.output}/result", "1")
+    enlisted(history, after, done)
+    assert taken(history, array=1) == {"first", "after"}
+    wishes = prepared(history, array=1).situation.wishes
+    assert (wishes.is_lent, wishes.is_alone, wishes.everything, wishes.ignore_failures) == (True, True, False, False)
+    assert wishes.patient_until == 0.0
+
+
+def test_it_follows_the_files_of_its_tasks_and_one_for_a_single_task_none(history: History, monkeypatch):
+    (mine,) = history.submit(task("mine"), source="tasks/a.yaml")
+    history.submit(task("other"), source="tasks/b.yaml")
+    enlisted(history, mine, ignore_failures=True)
+    assert prepared(history, array=1).disk.sources == {"tasks/a.yaml"}
+    assert prepared(history, array=1).situation.wishes.ignore_failures
+    enlisted(history, mine, size=1, is_each=True)
+    for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID"):
+        monkeypatch.setenv(f"SLURM_{name}", "0")
+    assert prepared(history, array=2).disk.sources == set()
+
+
+def test_an_element_for_one_task_runs_not_even_what_that_needs(history: History, monkeypatch):
+    first = task("first")
+    first, after = history.submit(first, task("after", needs=(first.id,)))
+    enlisted(history, first, after, is_each=True)
+    for name, value in (("JOB_ID", "8"), ("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "1")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert taken(history, array=1) == {"after"}
+
+
+def test_an_element_is_alone_unless_who_asked_for_it_lives(history: History):
+    (mine,) = history.submit(task("mine"))
+    coordinator = DiskQueue(history.queue, this_owner("coordinator"), is_alive)
+    enlisted(history, mine, by="coordinator")
+    coordinator.join()
+    assert not prepared(history, array=1).situation.wishes.is_alone
+    coordinator.leave()
+    assert prepared(history, array=1).situation.wishes.is_alone
+
+
+def test_one_that_is_there_again_waits_a_lease_for_whoever_was_there_before(history: History, monkeypatch):
+    (mine,) = history.submit(task("mine"))
+    enlisted(history, mine)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    before = time.monotonic()
+    assert prepared(history, array=1, lease=60.0).situation.wishes.patient_until - before == pytest.approx(80.0, abs=5)
+
+
+@pytest.mark.parametrize("place", [{}, {"JOB_ID": "7"}, {"JOB_ID": "8", "ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "1"}])
+def test_who_is_no_element_can_not_know_which_task_is_meant(history: History, monkeypatch, place):
+    enlisted(history, *history.submit(task("mine")), size=1, is_each=True)
+    for name, value in place.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with pytest.raises(UsageError, match="--array 1: each of its elements runs one task, and this is none of them"):
+        prepared(history, array=1)
+    with pytest.raises(UsageError, match="there is no array 7"):
+        prepared(history, array=7)

@@ -26,6 +26,7 @@ from parallel_train.core.facts import Owner, Request
 from parallel_train.core.lent import is_cut_short
 from parallel_train.core.limit import Limit
 from parallel_train.core.situation import Wishes
+from parallel_train.report.view import notice
 from tests.support.builders import claimed, ended, found, pool, ran, situation, task
 
 A, B, C = (task(name, number=n) for n, name in enumerate("abc", 1))
@@ -174,6 +175,18 @@ def test_a_run_that_waits_for_nobody_leaves_what_is_too_long():
     assert decide(situation(long, B, events=[left(HOUR), *elsewhere(B)]), HOUR - 500) == []
 
 
+def test_people_are_told_why_nothing_more_starts():
+    long = replace(A, timeout=1000.0)
+    s = situation(long, events=[left(HOUR)])
+    assert notice(s, 0.0) == ""
+    assert notice(s, HOUR - 540) == "What is ready takes longer than what is left of the allocation (8m 20s)"
+    apply(s, NEAR)
+    assert notice(s, 0.0) == "The allocation ends: nothing more is started"
+    lent = situation(A, events=elsewhere(A), wishes=LENT)
+    assert notice(lent, 0.0) == "What is left runs elsewhere, or waits for that"
+    assert notice(situation(A, wishes=LENT), 0.0) == ""
+
+
 # ---- a lent worker ----
 
 
@@ -233,6 +246,14 @@ def test_what_waits_for_needs_keeps_it_only_where_nobody_would_ask_for_another(w
     assert decide(situation(A, dep, events=elsewhere(A), wishes=wishes), 0.0) == decision
     wide = replace(dep, gpus=3)
     assert decide(situation(A, wide, events=elsewhere(A), wishes=wishes), 0.0) == [Leave(0)]
+
+
+def test_what_runs_elsewhere_keeps_it_for_as_long_as_its_owner_may_turn_out_dead():
+    s = situation(A, events=elsewhere(A), wishes=replace(LENT, patient_until=300.0))
+    assert decide(s, 299.0) == []
+    assert wake_at(s, 299.0) == 300.0
+    assert decide(s, 300.0) == [Leave(0)]
+    assert decide(situation(A, wishes=replace(LENT, patient_until=300.0), slots=pool(0)), 0.0) == [Leave(0)]
 
 
 def test_a_queue_that_is_paused_lends_nothing():

@@ -27,6 +27,7 @@ from parallel_train.commands.options import (
     Lease,
     LogDir,
     MaxFailures,
+    OfArray,
     On,
     OneTaskPerElement,
     Only,
@@ -144,6 +145,7 @@ def run(  # noqa: PLR0913  one parameter per option of the command line
 
 def worker(  # noqa: PLR0913  one parameter per option of the command line
     *,
+    array: OfArray = 0,
     detach: Detach = False,
     gpus: Gpus = DEFAULT.gpus,
     at_once: AtOnce = DEFAULT.at_once,
@@ -171,6 +173,7 @@ def worker(  # noqa: PLR0913  one parameter per option of the command line
     from parallel_train.commands import worker as command
 
     options = RunOptions(
+        array=array,
         detach=detach,
         gpus=gpus,
         at_once=at_once,
