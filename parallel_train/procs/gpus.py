@@ -99,7 +99,13 @@ def choose(spec: str, host: Host, provider: Provider | None = None) -> Choice:
         return _from_file(rest, host)
     if host.grant is not None and host.grant.cards:
         return _granted(spec, host, host.grant)
-    return _auto(host) if kind == "auto" and not colon else _explicit(spec, host)
+    if kind != "auto" or colon:
+        return _explicit(spec, host)
+    choice = _auto(host)
+    if host.grant is not None and not host.grant.is_here:
+        there = f"this is no machine of job {host.grant.job}: to work there, put srun before parallel-train"
+        choice = replace(choice, remarks=(*choice.remarks, there))
+    return choice
 
 
 def provider_of(spec: str, host: Host) -> Provider | None:

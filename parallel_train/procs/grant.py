@@ -26,6 +26,7 @@ class Grant:
     mark: str  # what the names of its slot locks begin with
     cards: tuple[str, ...] = ()  # as they stand in CUDA_VISIBLE_DEVICES; none in a login shell, or without a GPU
     element: int | None = None  # which of its array
+    is_here: bool = True  # and not a login shell that holds an allocation of other machines
 
     def owns(self, device: Device) -> Device:
         """The device with the name that its slot lock has in here."""
@@ -57,6 +58,7 @@ def grant_of(environ: Mapping[str, str]) -> Grant | None:
         mark=f"slurm-{_plain(environ.get('SLURM_CLUSTER_NAME', ''))}-{number}",
         cards=_items(environ.get("CUDA_VISIBLE_DEVICES", "")),
         element=int(element) if is_element else None,
+        is_here="SLURMD_NODENAME" in environ,
     )
 
 

@@ -9,7 +9,7 @@ from parallel_train.errors import UsageError
 from parallel_train.procs.gpus import Host, NoDriverError, NoneFreeError, ProviderError, choose, cpu_slots
 from parallel_train.procs.grant import grant_of
 
-JOB = {"SLURM_JOB_ID": "57", "SLURM_CLUSTER_NAME": "big iron"}
+JOB = {"SLURM_JOB_ID": "57", "SLURM_CLUSTER_NAME": "big iron", "SLURMD_NODENAME": "n1"}
 ELEMENT = {**JOB, "SLURM_ARRAY_JOB_ID": "57", "SLURM_ARRAY_TASK_ID": "3"}
 ALICE = GpuProcess(4242, "alice", 400)
 
@@ -105,6 +105,13 @@ def test_without_a_granted_card_all_is_as_elsewhere(visible):
     assert {device.kind for device in choice.devices} == {"cpu"}
     assert list(slots(choose("0", host(visible, Cards(card(0)))))) == ["0"]
     assert choose("0", host(visible, Cards(card(0)))).devices[0].lock == "gpu-GPU-0aa"
+
+
+def test_a_login_shell_that_holds_an_allocation_is_told_how_to_work_in_it():
+    shell = {name: value for name, value in JOB.items() if name != "SLURMD_NODENAME"}
+    *_, note = choose("auto", host(environ=shell)).notes
+    assert note == "this is no machine of job 57: to work there, put srun before parallel-train"
+    assert not any("srun" in note for note in choose("auto", host()).notes)
 
 
 @pytest.mark.parametrize("spec", ["cpu:2", "fake:2"])
