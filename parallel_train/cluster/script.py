@@ -37,6 +37,10 @@ def job_name(plan: Plan, number: int) -> str:
 
 def script(array: Array, plan: Plan) -> str:
     """Raises UsageError where a path or a value can't stand in one."""
+    if "\\" in plan.log_dir:  # Slurm takes it out of the name of a log, and fails the job that it can't write for
+        raise UsageError(
+            f"a Slurm job can't write into {plan.log_dir}, for the backslash in it: --log-dir names another"
+        )
     site = plan.site
     worker = (plan.python, "-m", "parallel_train", "worker", f"--array={array.number}", f"--directory={plan.project}")
     lines = [

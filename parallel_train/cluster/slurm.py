@@ -177,8 +177,8 @@ def _elements(lines: Iterable[str], name: str) -> Iterator[Element]:
         number = its_name.removeprefix(f"{name}-")
         found = _JOB.fullmatch(job)  # what was cancelled before it had a turn has no index
         if found and number != its_name and number.isascii() and number.isdigit():
-            word = "|".join(reason)
-            phase, meaning = states.phase(state, host), states.meaning(state, word)
+            word = states.told("|".join(reason))
+            phase, meaning = states.phase(state, host), states.meaning(state)
             why = states.reason_in_words(word) if phase == "waiting" else ""
             yield Element(job, int(number), int(found[2]), phase, state, word, meaning, host, why)
 

@@ -81,7 +81,7 @@ _REASONS: Mapping[str, str] = {
     "TimeLimit": "its time was up",
     "SystemFailure": "Slurm or a disk failed",
 }
-_SILENT = {"", "None", "(null)"}
+_SILENT = {"None", "(null)"}
 _WHOSE = {"QOS": "its QOS", "Assoc": "your account", "Max": "your account"}
 _LIMIT = re.compile(r"(QOS|Assoc|Max(?=\w*PerAccount))(Grp|Max|Min|(?=\w*PerAccount))(\w*)")
 
@@ -91,19 +91,20 @@ def phase(state: str, host: str = "") -> Phase:
     return _STATES.get(_base(state), ("running" if host else "waiting", ""))[0]
 
 
-def meaning(state: str, reason: str = "") -> str:
-    """Both in words, with the reason's own word for who wants to look it up."""
+def meaning(state: str) -> str:
+    """The state in words that follow the element's name."""
     known = _STATES.get(_base(state))
-    said = known[1] if known else f"Slurm says {state}"
-    why = reason_in_words(reason) if known is None or known[0] == "waiting" else ""
-    return f"{said}: {why}" if why else said
+    return known[1] if known else f"Slurm says {state}"
+
+
+def told(reason: str) -> str:
+    """A reason that Slurm gives; empty where it says that there is none."""
+    return "" if reason in _SILENT else reason
 
 
 def reason_in_words(reason: str) -> str:
-    """Why a job waits; empty where Slurm gives no reason."""
+    """Why a job waits, with Slurm's own word for who wants to look it up."""
     word = re.split(r"[,(]", reason, maxsplit=1)[0].strip()  # ReqNodeNotAvail, UnavailableNodes:pt2
-    if word in _SILENT:
-        return ""
     said = _REASONS.get(word) or _of_limit(word)
     return f"{said} ({reason})" if said else reason
 

@@ -97,6 +97,11 @@ def test_a_percent_sign_in_the_log_folder_is_no_pattern():
     assert "--output=/logs/100%%/slurm-%A_%a.log" in options(ARRAY, replace(PLAN, log_dir="/logs/100%"))
 
 
+def test_a_backslash_in_the_log_folder_is_refused_for_slurm_drops_it():
+    with pytest.raises(UsageError, match="--log-dir names another"):
+        script(ARRAY, replace(PLAN, log_dir="/logs/a\\b"))
+
+
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b", "a\x1bb"])
 @pytest.mark.parametrize("where", ["project", "log_dir", "python", "site", "env", "worker"])
 def test_a_line_break_is_refused_wherever_it_stands(value, where):
@@ -156,5 +161,5 @@ def test_no_value_adds_a_line(values):
     account, partition, log_dir, comment = values
     site = Site(account=account or "a", partition=partition or "p", env={"A": comment})
     plain = Site(account="a", partition="p", env={"A": "c"})
-    lines = script(ARRAY, replace(PLAN, log_dir=log_dir, site=site)).split("\n")
+    lines = script(ARRAY, replace(PLAN, log_dir=log_dir.replace("\\", ""), site=site)).split("\n")
     assert len(lines) == len(script(ARRAY, replace(PLAN, site=plain)).split("\n"))

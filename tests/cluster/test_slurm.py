@@ -70,11 +70,10 @@ def test_the_elements_of_this_queue_are_told_by_their_names(says):
     says("squeue", LISTED)
     assert Slurm(NAME).elements() == (
         Element(
-            *("7_1", 2, 1, "waiting", "PENDING", "JobArrayTaskLimit"),
-            "waits in Slurm's queue: as many as allowed of its array run (JobArrayTaskLimit)",
+            *("7_1", 2, 1, "waiting", "PENDING", "JobArrayTaskLimit", "waits in Slurm's queue"),
             why="as many as allowed of its array run (JobArrayTaskLimit)",
         ),
-        Element("7_0", 2, 0, "running", "RUNNING", "None", "runs", "node1"),
+        Element("7_0", 2, 0, "running", "RUNNING", "", "runs", "node1"),
         Element("5_0", 1, 0, "over", "TIMEOUT", "TimeLimit", "was ended at its time limit", "node2"),
     )
 

@@ -48,16 +48,14 @@ def test_what_sacct_adds_to_a_state_is_no_part_of_it():
 
 
 def test_a_state_of_a_newer_slurm_is_shown_as_it_is_and_is_no_end():
-    assert states.meaning("HIBERNATED", "Cold") == "Slurm says HIBERNATED: Cold"
+    assert states.meaning("HIBERNATED") == "Slurm says HIBERNATED"
     assert states.phase("HIBERNATED") == "waiting"
     assert states.phase("HIBERNATED", "node1") == "running"
 
 
 @pytest.mark.parametrize("reason", REASONS.split())
 def test_every_common_reason_is_said_in_words_with_its_own_behind_them(reason):
-    said = states.reason_in_words(reason)
-    assert said.endswith(f" ({reason})")
-    assert states.meaning("PENDING", reason) == f"waits in Slurm's queue: {said}"
+    assert states.reason_in_words(reason).endswith(f" ({reason})")
 
 
 def test_limits_that_pass_and_limits_that_never_do():
@@ -75,13 +73,9 @@ def test_a_reason_with_details_keeps_them():
 
 
 @pytest.mark.parametrize("reason", ["", "None", "(null)"])
-def test_no_reason_adds_nothing(reason):
-    assert states.meaning("PENDING", reason) == "waits in Slurm's queue"
+def test_no_reason_is_none(reason):
+    assert states.reason_in_words(states.told(reason)) == ""
 
 
 def test_an_unknown_reason_is_shown_as_it_is():
-    assert states.meaning("PENDING", "MoonPhase") == "waits in Slurm's queue: MoonPhase"
-
-
-def test_a_reason_is_only_said_of_what_waits():
-    assert states.meaning("FAILED", "NonZeroExitCode") == states.meaning("FAILED")
+    assert states.reason_in_words("MoonPhase") == "MoonPhase"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from parallel_train.core.cluster import Element, Phase
+from parallel_train.core.cluster import CANCEL, Element, Phase
 from parallel_train.core.events import (
     Claimed,
     Ended,
@@ -286,7 +286,7 @@ class FakeCluster:
         self.asked.append((array.number, delay))
         for index in range(array.size):
             job = f"{array.number}_{index}"
-            self.jobs[job] = Element(job, array.number, index, self.phase)
+            self.jobs[job] = Element(job, array.number, index, "waiting" if delay else self.phase)
 
     def elements(self) -> tuple[Element, ...]:
         self._trip()
@@ -296,7 +296,8 @@ class FakeCluster:
         self._trip()
         self.dismissed.append((tuple(jobs), level))
         for job in jobs:
-            self.end(job)
+            if level > CANCEL or self.jobs[job].phase == "waiting":
+                self.end(job)
 
     def end(self, job: str) -> None:
         self.jobs[job] = replace(self.jobs[job], phase="over")
