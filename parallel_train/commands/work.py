@@ -80,7 +80,7 @@ def work(
     if options.shared_group:
         trust.share_folder(logs, disk.folder)
     disk.about = workers.about(situation, disk, prepared.source, options.log_dir)
-    time_left = _time_left()
+    time_left = _time_left() if prepared.cluster is None else None  # who only asks for workers may go on elsewhere
     signals = Signals(time_left)
     journal = Journal(disk.folder / "journal" / f"{disk.owner.worker}.jsonl")
     leaving = background if situation.open else None
