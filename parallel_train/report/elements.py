@@ -52,7 +52,7 @@ class Rollcall:
         fresh = [element for job, element in over.items() if job not in self.over]
         self.over = frozenset(over)
         before, self.said = self.said, strength(s, r)
-        if not (fresh or is_back or (self.said != before and s.open)):
+        if not s.open or not (fresh or is_back or self.said != before):
             return None
         answers = "The cluster answers again: " if is_back else ""
         return Said(f"{answers}{self.said or 'no worker is there'}", "note", tuple(_over(fresh)))
