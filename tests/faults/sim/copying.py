@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from typing import Any
 
+from parallel_train.core.limit import Limit
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Pool, Slot
 from parallel_train.core.state import Line
@@ -33,6 +34,8 @@ def _like(value: Any) -> Any:  # noqa: PLR0911  one case per kind
             return Line(*(getattr(value, name) for name in _LINE))
         case Pool():
             return Pool(_like(value.slots), _like(value.extra))
+        case Limit():
+            return replace(value, took=dict(value.took))
         case Slot():
             return replace(value, suspects=dict(value.suspects))
         case _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,6 +72,8 @@ def named(path: str) -> tuple[str, Key]:
 
 
 class Os:
+    environ: Mapping[str, str] = {}  # of no allocation: nobody tells a shim and its task at once
+
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
@@ -249,7 +251,7 @@ SHIM = again(
     _TREES[shim.__name__],
     **_AROUND,
     process=_PROCESS,
-    aside=SimpleNamespace(put_aside=put_aside),
+    aside=SimpleNamespace(put_aside=put_aside, place_of=lambda *_: ""),
     child=SimpleNamespace(start=_start, StartError=child.StartError, PASSING=child.PASSING),
     outputs=SimpleNamespace(state_in_the_end=_state),
     watch=SimpleNamespace(Watch=_WATCH["Watch"]),
@@ -291,6 +293,7 @@ def order_of(order: Any, owner: Owner) -> dict[str, Any]:
     launch = order.launch
     return {
         "project": "",
+        "env": {},
         "queue": "queue",
         "worker": Worker(owner),
         "task": launch.task.id,
