@@ -15,6 +15,7 @@ from parallel_train.procs.beat import Beat
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
 STUBBORN = 6  # times the grace, after KILL: what has not died by then is named
+TELLING = 0.5  # seconds that Slurm takes at most to tell all processes of an allocation that it ends
 TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -34,6 +35,7 @@ class Watch:
         self.held = held
         self.beat = beat
         self.is_halted = False
+        self.is_granted = "SLURM_JOB_ID" in os.environ
         timeout = order["timeout"]
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.stopped = ""
@@ -52,8 +54,11 @@ class Watch:
             self._reap()  # first: a task that has ended is not stopped any more
             if self.status is None and told is not None:
                 self._on_signal(told.si_signo)
+            elif told is not None:
+                self._on_late_signal(told.si_signo)
             if self.status is None:
                 self._on_time(time.monotonic())
+        self._hear_who_told_all()
         self.beat.stop()
         self._sweep()
 
@@ -97,6 +102,18 @@ class Watch:
             self.stopped = self.stopped or "worker"
             self.rung = LADDER.index(signal.SIGKILL)
             self._climb()
+
+    def _on_late_signal(self, number: int) -> None:
+        """The task has ended. Slurm tells all processes of an allocation at once: this is what ended it then."""
+        if number == signal.SIGTERM and self.is_granted:
+            self.stopped = self.stopped or "worker"
+
+    def _hear_who_told_all(self) -> None:
+        """The task may have heard of it, and have ended, before us."""
+        if self.is_granted and not self.stopped:
+            told = signal.sigtimedwait({signal.SIGTERM}, TELLING if self.status else 0)
+            if told is not None:
+                self._on_late_signal(told.si_signo)
 
     def _on_time(self, now: float) -> None:
         if now >= self.next_touch:

@@ -191,6 +191,20 @@ def test_a_lost_attempt_that_did_not_come_to_put_the_old_output_aside_left_nothi
 
 # ---- stopping ----
 
+# The shim sleeps while its task is told to end, and is told too; it wakes when the task is dead.
+TOLD_WITH_ITS_SHIM = """
+kill -STOP $PPID; kill -TERM $PPID
+(until grep -q ') Z' /proc/$$/stat; do :; done; kill -CONT $PPID) &
+kill -TERM $$
+"""
+
+
+@pytest.mark.parametrize(("place", "stopped"), [({"SLURM_JOB_ID": "7"}, "worker"), ({}, "")])
+def test_a_task_that_slurm_told_to_end_together_with_its_shim_was_stopped(tmp_path, place, stopped):
+    with machine(tmp_path, environment={**os.environ, **place}) as made:
+        end = made.run(made.task(TOLD_WITH_ITS_SHIM, shell=True))
+    assert (end.outcome, end.stopped) == (Signalled(signal.SIGTERM), stopped)
+
 
 def test_the_ladder_is_climbed_to_its_end(made):
     made.start(made.python(STUBBORN))
