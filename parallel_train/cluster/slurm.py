@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -89,7 +89,11 @@ class Slurm:
 
     def elements(self) -> tuple[Element, ...]:
         command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"--format={_FIELDS}"]
-        return tuple(_elements(_ask(command, self.limit).splitlines(), self.name))
+        found = _elements(_ask(command, self.limit).splitlines(), self.name)
+        if self.plan is None:
+            return tuple(found)
+        log_dir = self.plan.log_dir
+        return tuple(replace(e, log=f"{log_dir}/slurm-{e.job}.log") if e.state == states.FAILED else e for e in found)
 
     def dismiss(self, jobs: Sequence[str], level: int) -> None:
         """See ports. Those that wait are cancelled first: while an array has such, scancel takes a signal for refused

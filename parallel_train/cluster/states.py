@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from parallel_train.core.cluster import Phase
 
+FAILED = "FAILED"
 _STATES: Mapping[str, tuple[Phase, str]] = {
     "PENDING": ("waiting", "waits in Slurm's queue"),
     "EXPEDITING": ("waiting", "waits in Slurm's queue, before all others"),
@@ -30,7 +31,7 @@ _STATES: Mapping[str, tuple[Phase, str]] = {
     "COMPLETING": ("over", "is over; Slurm cleans up behind it"),
     "STAGE_OUT": ("over", "is over; Slurm moves its files"),
     "COMPLETED": ("over", "its worker left"),
-    "FAILED": ("over", "its worker failed: the end of its log says why"),
+    FAILED: ("over", "its worker failed: the end of its log says why"),
     "CANCELLED": ("over", "was cancelled in Slurm"),
     "TIMEOUT": ("over", "was ended at its time limit"),
     "PREEMPTED": ("over", "was ended to make room for another job (preempted)"),

@@ -23,3 +23,4 @@ class Element:
     meaning: str = ""  # the state in words that follow "123_4", such as: its machine failed
     host: str = ""
     why: str = ""  # why it waits, in words; empty where there is nothing to tell
+    log: str = ""  # the file that says why it is over, where one does

@@ -54,6 +54,7 @@ class Roster:
     silent: str = ""  # why it does not answer; empty where it does
     refused: str = ""  # why it takes nothing more
     repeats: int = 0  # arrays in a row that replaced lost ones, without any claim
+    is_in_vain: bool = False  # no claim has followed the last array yet
     is_stale: bool = True  # something has happened since the elements were seen
 
     @property
@@ -80,7 +81,7 @@ class Roster:
             case Dismissed(jobs, level):
                 self.told.update(dict.fromkeys(jobs, level))
             case Claimed():
-                self.repeats = 0
+                self.repeats, self.is_in_vain = 0, False
             case Ended():
                 self.is_stale = True
             case _:
@@ -94,5 +95,6 @@ class Roster:
             self.unseen.add(number)
             self.patience = 0.0
             self.repeats += event.delay > 0
+            self.is_in_vain = True
         elif event.ours and number not in self.sent:
             self.left.add(number)

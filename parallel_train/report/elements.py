@@ -13,7 +13,7 @@ from parallel_train.core.facts import Claim
 from parallel_train.core.roster import Roster, Terms
 from parallel_train.core.situation import Situation
 from parallel_train.report import words
-from parallel_train.report.memory import Said
+from parallel_train.report.memory import Said, Tail
 
 MOST_NAMED, MOST_REASONS = 5, 3
 
@@ -22,6 +22,7 @@ MOST_NAMED, MOST_REASONS = 5, 3
 class Rollcall:
     """Says what changed, and nothing twice."""
 
+    tail: Tail  # the last lines of a log
     said: str = ""  # how many there were, and why they waited
     is_silent: bool = False
     over: frozenset[str] = frozenset()
@@ -55,7 +56,16 @@ class Rollcall:
         if not s.open or not (fresh or is_back or self.said != before):
             return None
         answers = "The cluster answers again: " if is_back else ""
-        return Said(f"{answers}{self.said or 'no worker is there'}", "note", tuple(_over(fresh)))
+        more = [*_over(fresh), *(self._last_words(fresh) if r.is_in_vain else ())]
+        return Said(f"{answers}{self.said or 'no worker is there'}", "note", tuple(more))
+
+    def _last_words(self, elements: Iterable[Element]) -> Iterator[str]:
+        """Of one of those that came to nothing: the others are likely to say the same."""
+        log = next((element.log for element in elements if element.log), "")
+        last = self.tail(log) if log else []
+        if last:
+            yield f"  Last lines of {words.clean(log)}:"
+            yield from (f"  | {text}" for text in last)
 
 
 def _over(elements: Iterable[Element]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from parallel_train.core.events import (
@@ -31,11 +31,9 @@ from parallel_train.core.state import Ended as EndedState
 from parallel_train.core.state import Line, Waiting
 from parallel_train.report import elements, paste, words
 from parallel_train.report.elements import Rollcall
-from parallel_train.report.memory import Memory, Moment, Said
+from parallel_train.report.memory import Memory, Moment, Said, Tail
 
 MOST_LISTED = 20  # of things that come in hundreds
-
-Tail = Callable[[str], list[str]]  # the last lines of a log
 
 
 @dataclass(slots=True)
@@ -53,8 +51,11 @@ class Narrator:
     rounds: int = 0
     named: dict[str, frozenset[str]] = field(default_factory=dict)
     heard: int = 0  # the last request of which it was said
-    rollcall: Rollcall = field(default_factory=Rollcall)
+    rollcall: Rollcall = field(init=False)
     warned: str = ""  # the last warning: one that comes each second is said once
+
+    def __post_init__(self) -> None:
+        self.rollcall = Rollcall(self.tail)
 
     def tell(  # noqa: C901, PLR0911  one case per event, no logic of its own
         self, event: Event, s: Situation, moment: Moment

@@ -6,6 +6,7 @@ import calendar
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +16,7 @@ from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line
 
 Key = tuple[str, int]  # task and attempt
+Tail = Callable[[str], list[str]]  # the last lines of a log
 
 _RECENT = 6
 

@@ -78,6 +78,11 @@ def test_the_elements_of_this_queue_are_told_by_their_names(says):
     )
 
 
+def test_where_a_worker_failed_its_log_says_why(says, tmp_path):
+    says("squeue", f"7_0|FAILED|node1|NonZeroExitCode|{NAME}-2\n7_1|TIMEOUT|node1|TimeLimit|{NAME}-2\n")
+    assert [e.log for e in planned(tmp_path).elements()] == [f"{tmp_path}/logs/slurm-7_0.log", ""]
+
+
 def test_a_queue_has_the_same_name_by_every_path_and_no_two_have_one(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
