@@ -56,7 +56,7 @@ def _run(options: RunOptions, project: Path, background: Background | None = Non
     if options.dry_run:
         say_plan(prepared, options)
         if options.on == "slurm" and not options.as_json:
-            print("\n".join(afar.scripts(prepared.situation, onslurm.granted(options, project, umask))))
+            print("\n".join(afar.scripts(prepared.situation, onslurm.granted(options, project, umask))), end="")
         return 0
     if options.on == "slurm" and options.detach:
         afar.refuse_detached(options, prepared.situation)

@@ -130,15 +130,11 @@ class Line:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether its last started attempt was stopped, was lost or failed, and its output is kept, so that a script
-        can go on from there.
-
-        One that was lost may have died before it put the old output aside: the next one sees to that.
-        """
+        """Whether a script can go on from its last started attempt, which did not succeed and whose output is kept."""
         last = self.last_started
         if last is None or last.end is None or verdict(last.end) == "succeeded":
             return False
-        return last.claim.round >= self.aside_due
+        return last.claim.round >= self.aside_due  # a lost one may not have put it aside: the next sees to that
 
     @property
     def next_attempt(self) -> int:
