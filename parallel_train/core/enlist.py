@@ -23,6 +23,8 @@ REFUSED, LOST = 2, 1  # exit codes
 def orders(s: Situation, r: Roster, now: float, *, is_leaving: bool) -> list[Decision]:
     """What the cluster should be asked or told now; the caller has found nothing else to do."""
     is_over = is_leaving or not s.open
+    if is_over and not r.is_met:
+        return []
     if now >= ask_at(r, is_leaving=is_leaving) or (is_over and r.is_stale and not r.silent):
         return [AskCluster()]
     if r.silent:

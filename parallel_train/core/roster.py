@@ -55,7 +55,8 @@ class Roster:
     refused: str = ""  # why it takes nothing more
     repeats: int = 0  # arrays in a row that replaced lost ones, without any claim
     is_in_vain: bool = False  # no claim has followed the last array yet
-    is_stale: bool = True  # something has happened since the elements were seen
+    is_met: bool = False  # the cluster has answered before
+    is_stale: bool = False  # something has happened since the elements were seen
 
     @property
     def living(self) -> Iterator[Element]:
@@ -63,6 +64,8 @@ class Roster:
 
     def note(self, event: Event) -> None:
         match event:
+            case ElementsSeen():
+                self._on_elements_seen(event)
             case Enlisted():
                 self._on_enlisted(event)
             case NotEnlisted(text, is_final=True):
@@ -71,13 +74,6 @@ class Roster:
                 self.silent = text
                 self.heard_at, self.patience = at, policy.cluster_pause(self.silences)
                 self.silences += 1
-            case ElementsSeen(elements, at):
-                self.elements = elements
-                self.heard_at, self.patience = at, policy.cluster_poll(self.patience)
-                self.silent, self.silences, self.is_stale = "", 0, False
-                self.unseen.clear()
-                running = {element.job for element in elements if element.phase == "running"}
-                self.told = {job: level for job, level in self.told.items() if job in running}
             case Dismissed(jobs, level):
                 self.told.update(dict.fromkeys(jobs, level))
             case Claimed():
@@ -86,6 +82,17 @@ class Roster:
                 self.is_stale = True
             case _:
                 pass
+
+    def _on_elements_seen(self, event: ElementsSeen) -> None:
+        before = len(list(self.living))
+        self.elements = event.elements
+        if len(list(self.living)) < before:
+            self.refused = ""  # what was too many may be no more
+        self.heard_at, self.patience = event.at, policy.cluster_poll(self.patience)
+        self.silent, self.silences, self.is_met, self.is_stale = "", 0, True, False
+        self.unseen.clear()
+        running = {element.job for element in self.living if element.phase == "running"}
+        self.told = {job: level for job, level in self.told.items() if job in running}
 
     def _on_enlisted(self, event: Enlisted) -> None:
         number = event.array.number

@@ -17,7 +17,9 @@ from rich.console import Console
 from parallel_train.core.events import (
     Claimed,
     Company,
+    ElementsSeen,
     Ended,
+    Enlisted,
     Event,
     HungUp,
     Interrupted,
@@ -218,7 +220,9 @@ def noted_fields(event: Event) -> dict[str, Any] | None:  # noqa: PLR0911  one s
             return {"source": source, "tasks": len(tasks)}
         case Joined(tasks):
             return {"tasks": len(tasks)}
-        case OutputFound() | Looked() | Watched() | Launched() | Company():
+        case Enlisted(array, is_sent=is_sent):
+            return {"array": array.number, "size": array.size, "tasks": len(array.selection), "ours": is_sent}
+        case OutputFound() | Looked() | Watched() | Launched() | Company() | ElementsSeen():
             return None
         case _:
             return asdict(event)

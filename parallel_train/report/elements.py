@@ -24,6 +24,7 @@ class Rollcall:
 
     tail: Tail  # the last lines of a log
     said: str = ""  # how many there were, and why they waited
+    refusal: str = ""
     is_silent: bool = False
     over: frozenset[str] = frozenset()
 
@@ -34,7 +35,8 @@ class Rollcall:
             case Enlisted():
                 return _enlisted(event, s.roster.terms) if event.is_sent else None
             case NotEnlisted(text, is_final=True):
-                return Said(f"✗ The cluster refuses: {words.clean(text)}", "bad")
+                is_known, self.refusal = text == self.refusal, text
+                return None if is_known else Said(f"✗ The cluster refuses: {words.clean(text)}", "bad")
             case NotEnlisted(text) | ClusterSilent(text):
                 return self._silent(text)
             case ElementsSeen():  # pragma: no branch

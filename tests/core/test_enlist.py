@@ -280,7 +280,29 @@ def test_so_is_what_somebody_else_runs():
     assert decide(s, NOW) == [Leave(2)]
 
 
+def test_what_was_refused_is_asked_for_again_when_there_are_fewer():
+    s = run(*FOUR, terms=replace(TERMS, workers=4))
+    send(s, replace(only(decide(s, NOW)), wanted=Array(0, 2, ("t1",))))
+    see(s, element(0), element(1))
+    happen(s, NotEnlisted("too many jobs", is_final=True, at=NOW))
+    see(s, element(0), element(1))
+    assert decide(s, NOW) == []
+    see(s, element(0))
+    assert only(decide(s, NOW)).wanted.size == 3
+    happen(s, NotEnlisted("too many jobs", is_final=True, at=NOW))
+    see(s)
+    assert only(decide(s, NOW)).wanted.size == 4
+    happen(s, NotEnlisted("too many jobs", is_final=True, at=NOW))
+    assert decide(s, NOW) == [Leave(2)]
+
+
 # ---- leaving ----
+
+
+def test_a_cluster_that_nothing_was_wanted_of_is_not_asked():
+    s = situation(A, slots=Pool(), events=[works(A), ended(A)])
+    s.roster = Roster(TERMS)
+    assert decide(s, NOW) == [Leave(0)]
 
 
 def test_at_the_end_those_who_wait_are_sent_away():

@@ -141,6 +141,7 @@ def test_a_refusal():
     assert told(seen(), NotEnlisted("invalid partition: x", is_final=True, at=START.now)) == [
         "✗ The cluster refuses: invalid partition: x"
     ]
+    assert told(NotEnlisted("invalid partition: x", is_final=True, at=START.now)) == []
     assert told.notice == "The cluster refuses: invalid partition: x"
     assert "Not ended: 2 tasks. The cluster refuses: invalid partition: x" in texts(
         closing(told.s, told.memory, 2, 0.0)
