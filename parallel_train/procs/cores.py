@@ -1,4 +1,4 @@
-"""How many cores this process may use: by affinity and by the quota of its cgroups."""
+"""How many cores this process may use: by affinity, by the quota of its cgroups, and by what Slurm granted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parallel_train.procs import cgroups
 def usable_cores(root: str = "/") -> int:
     """How many cores can be busy at once, at least 1. `root` is where `proc` and `sys` are mounted."""
     quotas = [quota for folder in cgroups.folders("cpu", root) for quota in _quota(folder)]
-    return max(1, int(min([_allowed(), *quotas])))
+    return max(1, int(min([_allowed(), *quotas, *_granted()])))
 
 
 def thread_cap(slots: int) -> int:
@@ -24,6 +24,13 @@ def _allowed() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _granted() -> Iterator[int]:
+    """The cores of an allocation on this machine: not every site holds processes to them."""
+    value = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    if value.isdecimal() and "SLURM_JOB_ID" in os.environ:
+        yield int(value)
 
 
 def _quota(folder: str) -> Iterator[float]:

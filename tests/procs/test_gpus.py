@@ -392,6 +392,16 @@ class TestCores:
             (tmp_path / name).write_text(text)
         assert usable_cores(str(tmp_path)) == cores
 
+    @pytest.mark.parametrize(
+        ("granted", "cores"),
+        [({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "1"}, 1), ({"SLURM_CPUS_ON_NODE": "1"}, None)],
+    )
+    def test_inside_an_allocation_no_more_than_it_has_here(self, monkeypatch, granted, cores):
+        everywhere = usable_cores()
+        for name, value in granted.items():
+            monkeypatch.setenv(name, value)
+        assert usable_cores() == (cores or everywhere)
+
     def test_thread_cap(self):
         assert thread_cap(1) == usable_cores()
         assert thread_cap(10_000) == 1
