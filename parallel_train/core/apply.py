@@ -29,7 +29,7 @@ from parallel_train.core.events import (
 )
 from parallel_train.core.facts import Attempt, NotStarted, Request, Round, verdict
 from parallel_train.core.situation import Situation, join, load, rebuild, refresh
-from parallel_train.core.state import Running
+from parallel_train.core.state import Line, Running
 
 
 def apply(situation: Situation, event: Event) -> None:
@@ -234,10 +234,10 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     if line is None or claimed is None or claimed.end is not None:
         return ()
     attempt = replace(claimed, end=end, seen=event.at)
-    s.limit.note(line.task, end)
     if was_here:  # another host's slots may have the same names
         sick.learn(s.pool, attempt.claim, end)
     line.attempts = tuple(attempt if a is claimed else a for a in line.attempts)
+    _learn_length(s, line)
     if attempt is line.attempts[-1] and verdict(end) == "succeeded":
         line.output = end.output
     if s.is_brief:
@@ -248,6 +248,12 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
 def _on_time_left(s: Situation, event: TimeLeft) -> None:
     s.limit.learn(event.seconds, event.at, is_near=event.is_near)
     for line in s.lines.values():
-        for attempt in line.attempts:
-            if attempt.end is not None:
-                s.limit.note(line.task, attempt.end)
+        _learn_length(s, line)
+
+
+def _learn_length(s: Situation, line: Line) -> None:
+    """Not from an attempt that may have gone on from one before: it says nothing of how long the whole takes."""
+    if s.limit.is_known and len(line.tries) == 1:
+        (attempt,) = line.tries
+        if attempt.end is not None:
+            s.limit.note(line.task, attempt.end)

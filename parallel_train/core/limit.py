@@ -41,7 +41,7 @@ class Limit:
 
     def note(self, task: Task, end: End) -> None:
         """Learn how long a task took."""
-        if self.is_known and verdict(end) == "succeeded":
+        if verdict(end) == "succeeded":
             kind = kind_of(task)
             self.took[kind] = max(self.took.get(kind, 0.0), end.seconds)
 

@@ -101,6 +101,15 @@ def test_what_ends_meanwhile_is_learnt_from_and_what_failed_is_not():
     assert launches(s, HOUR - policy.STOP_BEFORE - 999) == []
 
 
+def test_what_went_on_from_an_attempt_before_says_nothing_of_the_whole():
+    kin = replace(B, retries=1)
+    s = situation(A, kin, C, events=[*ran(kin, 1, 1), left(HOUR)])
+    apply(s, claimed(kin, 2))
+    apply(s, ended(kin, 2, seconds=10.0))
+    assert s.limit.took == {}
+    assert situation(A, kin, events=[*ran(kin, 1, 1), *ran(kin, 2), left(HOUR)]).limit.took == {}
+
+
 def test_a_shorter_task_starts_where_a_longer_one_would_not():
     long, short, cpu = replace(A, timeout=1000.0), replace(B, timeout=10.0), replace(C, timeout=1000.0, gpus=0)
     s = situation(long, short, cpu, events=[left(HOUR)], slots=pool(1, 1))
