@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 from parallel_train.core import policy
 from parallel_train.core.apply import apply
+from parallel_train.core.cluster import AskCluster, Dismiss, Enlist
 from parallel_train.core.decide import decide, wake_at
 from parallel_train.core.events import (
-    AskCluster,
     ClusterSilent,
     Decision,
-    Dismiss,
     Dismissed,
     ElementsSeen,
-    Enlist,
     Enlisted,
     Event,
     Launch,
@@ -108,11 +106,15 @@ class Scheduler:
             self._read_others(now)
 
     def _read_others(self, now: float) -> bool:
-        """What others wrote, as long as there are others and once after they left; whether it could be read."""
+        """What others wrote, as long as there are others and once after they left; whether it could be read.
+
+        A cluster's workers come and go between two looks.
+        """
         try:
             self.queue.beat()
             has_company = self.queue.has_company()
-            events = self.queue.changes(now) if has_company or self.had_company else self.queue.requests(now)
+            is_theirs = has_company or self.had_company or self.cluster is not None
+            events = self.queue.changes(now) if is_theirs else self.queue.requests(now)
         except (OSError, ParallelTrainError) as error:
             self._complain(f"the queue can't be read: {error}; trying again")
             return False
@@ -192,7 +194,9 @@ class Scheduler:
                 # First: a round that is found now may have come after the claims were listed, and asks for one more.
                 return [Looked(now), *self.queue.changes(now)]
             case AskCluster() | Enlist() | Dismiss() if self.cluster is not None:
-                return [self._ask(self.cluster, decision, now)]
+                answer = self._ask(self.cluster, decision, now)
+                # The records afterwards: who is over has written before what came of it.
+                return [answer, *self.queue.changes(now)] if isinstance(decision, AskCluster) else [answer]
             case _:
                 pass
         return ()

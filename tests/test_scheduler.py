@@ -402,6 +402,21 @@ def test_workers_of_a_cluster_do_all_the_work():
     assert kinds(run)[:3] == ["ElementsSeen", "Enlisted", "ElementsSeen"]
 
 
+def test_what_a_worker_wrote_is_read_before_it_is_taken_for_lost():
+    """It came and left between two looks."""
+    cluster = FakeCluster()
+
+    def work_and_leave(_):
+        if cluster.jobs:
+            work_as(run, A)
+            run.queue.disk.workers.discard("pt1.200.1")
+            cluster.end("1_0")
+
+    run = coordinator(A, cluster=cluster, idle=work_and_leave)
+    assert run.run() == 0
+    assert cluster.asked == [(1, 0.0)]
+
+
 def test_a_record_of_an_array_is_there_before_the_cluster_hears_of_it():
     seen = []
 

@@ -11,7 +11,8 @@ from parallel_train.commands.onslurm import Granted
 from parallel_train.commands.options import RunOptions
 from parallel_train.core import enlist
 from parallel_train.core.apply import absorb, apply
-from parallel_train.core.events import ElementsSeen, Enlist, RoundOpened
+from parallel_train.core.cluster import Enlist
+from parallel_train.core.events import ElementsSeen, RoundOpened
 from parallel_train.core.facts import Array
 from parallel_train.core.roster import Roster, Terms
 from parallel_train.core.situation import Situation

@@ -1,9 +1,11 @@
-"""What a cluster says of the jobs that it was asked for. Its word is for people: claims and ends decide."""
+"""What a cluster is asked for and told, and what it says. Its word is for people: claims and ends decide."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from parallel_train.core.facts import Array
 
 Phase = Literal["waiting", "running", "over"]
 
@@ -24,3 +26,27 @@ class Element:
     host: str = ""
     why: str = ""  # why it waits, in words; empty where there is nothing to tell
     log: str = ""  # the file that says why it is over, where one does
+
+
+# ---- decisions ----
+
+
+@dataclass(frozen=True, slots=True)
+class Enlist:
+    """Ask the cluster for `wanted`, whose record gets its number then."""
+
+    wanted: Array
+    delay: float = 0.0  # seconds before the cluster may start it
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Tell elements to leave."""
+
+    jobs: tuple[str, ...]
+    level: int  # see ports.Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class AskCluster:
+    """See which elements there are."""

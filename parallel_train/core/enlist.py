@@ -10,8 +10,8 @@ from itertools import chain
 from math import ceil
 
 from parallel_train.core import policy
-from parallel_train.core.cluster import CANCEL, DRAIN, KILL, Element
-from parallel_train.core.events import AskCluster, Decision, Dismiss, Enlist
+from parallel_train.core.cluster import CANCEL, DRAIN, KILL, AskCluster, Dismiss, Element, Enlist
+from parallel_train.core.events import Decision
 from parallel_train.core.facts import Array
 from parallel_train.core.roster import Roster
 from parallel_train.core.situation import Situation

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from parallel_train.core.cluster import Element
+from parallel_train.core.cluster import AskCluster, Dismiss, Element, Enlist
 from parallel_train.core.facts import Array, Claim, End, LostBy, OutputState, Request, Round
 from parallel_train.core.task import Task
 
@@ -292,27 +292,6 @@ class PutSlotAside:
 @dataclass(frozen=True, slots=True)
 class Look:
     """Read what other workers wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class Enlist:
-    """Ask the cluster for `wanted`, whose record gets its number then."""
-
-    wanted: Array
-    delay: float = 0.0  # seconds before the cluster may start it
-
-
-@dataclass(frozen=True, slots=True)
-class Dismiss:
-    """Tell elements to leave."""
-
-    jobs: tuple[str, ...]
-    level: int  # see ports.Cluster
-
-
-@dataclass(frozen=True, slots=True)
-class AskCluster:
-    """See which elements there are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from parallel_train.core import wire
+from parallel_train.core.events import Enlisted
 from parallel_train.core.facts import Array
 from parallel_train.errors import UsageError
 from parallel_train.store import records
@@ -23,6 +26,12 @@ def record(queue: Path, wanted: Array) -> Array:
         array = replace(wanted, number=number, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
         if records.publish(str(queue / FOLDER / str(number)), [wire.array_data(array)]):
             return array
+
+
+def told(data: Mapping[str, Any], living: Collection[str]) -> Enlisted:
+    """What is known of the array that a record holds, with the other workers that live."""
+    array = wire.array_of(data)
+    return Enlisted(array, ours=array.by not in living)
 
 
 def read(queue: Path, number: int) -> Array:

@@ -12,7 +12,6 @@ from parallel_train.core import wire
 from parallel_train.core.events import (
     Claimed,
     Ended,
-    Enlisted,
     Event,
     Joined,
     Requested,
@@ -94,8 +93,9 @@ class DiskQueue(Presence):
         requests_ = [e.request for e in asked if isinstance(e, Requested)]
         again = [r for r in self._requests.values() if not news.added.isdisjoint(r.tasks)]
         events += [Requested(r) for r in sorted([*again, *requests_], key=lambda r: r.number)]
-        events += self._records(fresh, listed["ends"], {owner.worker for owner, _ in company}, now)
-        events += self._numbered("arrays", listed["arrays"], self._enlisted)
+        living = {owner.worker for owner, _ in company}
+        events += self._records(fresh, listed["ends"], living, now)
+        events += self._numbered("arrays", listed["arrays"], lambda data: arrays.told(data, living))
         if news.joined:
             events.append(Joined(news.joined))
         events += self._silent(listed["ends"])  # the last that may raise
@@ -250,10 +250,6 @@ class DiskQueue(Presence):
             self._strange[name] = claim
             return [Claimed(claim, is_here=False)]
         return [RoundOpened(_unreadable_round(task, int(number)))]
-
-    def _enlisted(self, data: dict[str, Any]) -> Enlisted:
-        array = wire.array_of(data)
-        return Enlisted(array, ours=array.by not in {owner.worker for owner in self.others()})
 
     @staticmethod
     def _over(data: dict[str, Any]) -> Claimed:

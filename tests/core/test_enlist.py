@@ -8,15 +8,12 @@ import pytest
 
 from parallel_train.core import policy
 from parallel_train.core.apply import apply
-from parallel_train.core.cluster import CANCEL, DRAIN, KILL, STOP, Element
+from parallel_train.core.cluster import CANCEL, DRAIN, KILL, STOP, AskCluster, Dismiss, Element, Enlist
 from parallel_train.core.decide import decide, wake_at
 from parallel_train.core.events import (
-    AskCluster,
     ClusterSilent,
-    Dismiss,
     Dismissed,
     ElementsSeen,
-    Enlist,
     Enlisted,
     Interrupted,
     Leave,
