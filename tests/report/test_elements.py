@@ -169,7 +169,7 @@ def test_when_all_is_lost_the_last_words_say_why():
         (
             2,
             "Stopping 2 workers (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them",
-            "Stopping 2 workers; Ctrl-C again kills them",
+            "Stopping 2 workers (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them",
         ),
     ],
 )
