@@ -86,9 +86,9 @@ def _is_ours(s: Situation, r: Roster, number: int) -> bool:
 
 def useful(s: Situation, r: Roster) -> Iterator[Element]:
     """The living elements that work on something of this run, whoever asked for them."""
-    numbers = {element.array for element in r.living} & r.arrays.keys()
-    useful = {n for n in numbers if any(_works_on(s, task) for task in r.arrays[n].selection)}
-    return (element for element in r.living if element.array in useful)
+    known = {element.array for element in r.living} & r.arrays.keys()
+    numbers = {number for number in known if any(_works_on(s, task) for task in r.arrays[number].selection)}
+    return (element for element in r.living if element.array in numbers)
 
 
 def _works_on(s: Situation, task: str) -> bool:
