@@ -20,7 +20,7 @@ def cluster(request, tmp_path, monkeypatch):
 
     found = elements(request.getfixturevalue("slurm"), tmp_path / "project", monkeypatch)
     yield found.client
-    found.close()
+    found.cluster.cancel_all()
 
 
 def phases(cluster: Cluster) -> dict[tuple[int, int], str]:

@@ -59,9 +59,9 @@ SlurmdTimeout=5
 SlurmctldTimeout=30
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 InactiveLimit=0
-KillWait=3
+KillWait=5
 MinJobAge=3600
-MaxArraySize=20
+MaxArraySize=8
 BatchStartTimeout=10
 MessageTimeout=10
 JobRequeue=1
@@ -99,7 +99,7 @@ class Cluster:
 
     def __init__(self, folder: Path, user: str = "") -> None:
         self.folder, self.user = folder, user
-        self.environ = {**os.environ, "PATH": _PATH, "SLURM_CONF": str(folder / "slurm.conf")}
+        self.variables = {"PATH": _PATH, "SLURM_CONF": str(folder / "slurm.conf")}  # for whoever speaks to it
         self.as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -113,7 +113,7 @@ class Cluster:
         self.start_controller()
         for node in NODES:
             self.start_node(node)
-        wait_until(self._is_up, "all nodes are idle", 40)
+        wait_until(self.is_up, "all nodes are idle", 40)
 
     def _configure(self) -> None:
         folder = self.folder
@@ -144,12 +144,15 @@ class Cluster:
         with (self.folder / f"{name}.said").open("ab") as said:
             self._daemons[name] = subprocess.Popen(
                 ["setpriv", "--pdeathsig=TERM", *self.as_user[1:], *command],
-                env=self.environ,
+                env={**os.environ, **self.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
             )
+
+    def cancel_all(self) -> None:
+        self.ask("scancel", f"--user={self.user or os.getuid()}")
 
     def start_controller(self) -> None:
         self._begin("slurmctld", "slurmctld", "-D", "-i")
@@ -173,7 +176,7 @@ class Cluster:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 environ = process.environ()
-                is_ours = environ.get("SLURM_CONF") == self.environ["SLURM_CONF"]
+                is_ours = environ.get("SLURM_CONF") == self.variables["SLURM_CONF"]
                 if (
                     is_ours
                     and environ.get("SLURMD_NODENAME")
@@ -183,14 +186,16 @@ class Cluster:
                     found.append(process)
         return found
 
-    def _is_up(self) -> bool:
+    def is_up(self) -> bool:
         said = self.ask("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T").split()
         return len(said) == len(NODES) and set(said) <= {"idle", "mixed", "allocated"}
 
     def ask(self, *command: str) -> str:
         """What one of Slurm's commands says, as the cluster's user."""
         asked = [*self.as_user, *command]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=30, env=self.environ, check=False)
+        said = subprocess.run(
+            asked, capture_output=True, text=True, timeout=30, env={**os.environ, **self.variables}, check=False
+        )
         return said.stdout
 
     def _end(self, name: str, number: int = signal.SIGTERM) -> None:
@@ -206,8 +211,8 @@ class Cluster:
 
     def stop(self) -> None:
         """End the jobs, the daemons, and what is left of either."""
-        with suppress(subprocess.TimeoutExpired):
-            self.ask("scancel", f"--user={self.user or os.getuid()}")
+        with suppress(subprocess.TimeoutExpired, AssertionError):
+            self.cancel_all()
             wait_until(lambda: not self.ask("squeue", "--noheader"), "all jobs have ended", 10)
         for name in reversed(list(self._daemons)):
             self._end(name)

@@ -41,9 +41,6 @@ class Elements:
     def jobs(self) -> list[str]:
         return [element.job for element in self.client.elements()]
 
-    def close(self) -> None:
-        self.cluster.ask("scancel", f"--user={self.cluster.user or 'root'}")
-
 
 def elements(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Elements:
     """A project in `folder`, which is made; Slurm's commands in this process speak to `cluster` from now on."""
@@ -51,7 +48,7 @@ def elements(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, **
     program = folder.parent / "stands in"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STANDS_IN} "$@"\n')
     program.chmod(0o700)
-    for name, value in cluster.environ.items():
+    for name, value in cluster.variables.items():
         monkeypatch.setenv(name, value)
     plan = Plan(names_of(folder), str(folder), str(folder / "logs"), str(program), (), Site(time="60"))
     plan = replace(plan, **more)

@@ -24,7 +24,9 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     began = time.monotonic()
     attempt = int(os.environ["PARALLEL_TRAIN_ATTEMPT"])
+    node = os.environ.get("SLURMD_NODENAME")  # several may be played on one machine
     slots = os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
+    slots = ",".join(f"{node}:{slot}" for slot in slots.split(",")) if node else slots
     path = os.path.join(effects, f"{name}.{attempt}.{os.getpid()}")
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
     shared = [slot for slot in slots.split(",") if slot and not lock(effects, slot)]
