@@ -21,7 +21,7 @@ LOOK_SHARE = 20  # of the time, somebody who only looks spends at most one part 
 SHARED_AT_ONCE = 1024  # equally urgent tasks among which workers choose theirs, at one time
 ROUNDS_AT_ONCE = 64  # rounds opened before the loop looks up again
 CLUSTER_POLL = 10.0  # seconds between two questions to a cluster, which many ask; fewer while things change there
-CLUSTER_HURRY = 2.0  # the same while a person waits for its elements to leave
+CLUSTER_HURRY = 1.0  # the same while a person waits for its elements to leave
 ENLIST_LIMIT = 5  # arrays in a row that replace lost ones and claim nothing
 ENLIST_FIRST = 5.0  # seconds before the first of them may start
 
