@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -100,7 +101,9 @@ class Cluster:
     def __init__(self, folder: Path, user: str = "") -> None:
         self.folder, self.user = folder, user
         self.variables = {"PATH": _PATH, "SLURM_CONF": str(folder / "slurm.conf")}  # for whoever speaks to it
-        self.as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+        group = pwd.getpwnam(user).pw_gid if user else 0
+        becomes = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--inh-caps=-all"]
+        self.as_user = becomes if user else []
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -138,7 +141,7 @@ class Cluster:
         (folder / "slurm.conf").write_text(conf)
         if self.user:
             for path in (folder, *folder.iterdir()):
-                shutil.chown(path, self.user, self.user) if not path.is_symlink() else None
+                os.chown(path, pwd.getpwnam(self.user).pw_uid, -1, follow_symlinks=False)
 
     def _begin(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.said").open("ab") as said:
