@@ -52,6 +52,12 @@ _WORDS = {
     "priority": "a whole number",
     "shell": "true or false",
 }
+_NO_KEYS = {  # what somebody may well ask for, and why there is no such key
+    "nodes": (
+        "a task runs on one machine: there is no 'nodes'",
+        "gpus: N asks for that many of its GPUs; for torchrun over several machines start sbatch yourself",
+    ),
+}
 # Without one of these, a placeholder may only seem to be unknown.
 _LOOKED_UP = frozenset({"command", "params", "matrix", "zip", "search", "seed", "seeds", "output"})
 _INSIDE = {"matrix": "a list of values", "zip": "a list of values", "env": "text or a number"}
@@ -178,8 +184,9 @@ def _plain(error: ValidationError, data: Any) -> list[Complaint]:
         path, value = _walk(one["loc"], data)
         last = str(one["loc"][-1])
         if one["type"] == "extra_forbidden":
-            hint = did_you_mean(last, _known_at(path))
-            found.append(Complaint(path=path, message=f"unknown key '{last}'", hint=hint, at_key=True))
+            plain = (f"unknown key '{last}'", did_you_mean(last, _known_at(path)))
+            message, hint = _NO_KEYS.get(last, plain)
+            found.append(Complaint(path=path, message=message, hint=hint, at_key=True))
         elif one["type"] == "missing":
             if not _means(last, value):
                 found.append(Complaint(path=path, message=f"'{last}' is missing"))
