@@ -36,6 +36,7 @@ def roster(options: RunOptions, granted: Granted, tasks: Sequence[Task]) -> Rost
         gpus=slots if granted.gpus else 0,
         slots=slots,
         cpu_slots=1 if is_each else options.cpu_slots,
+        at_once=options.at_once,
         is_each=is_each,
         most=most_elements(),
         is_detached=options.detach,

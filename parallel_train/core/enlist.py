@@ -123,13 +123,15 @@ def _array(s: Situation, tasks: Sequence[str], gpus: int, size: int) -> Array:
 
 def _needed(s: Situation, r: Roster) -> int:
     """How many workers would have something to do."""
-    due = list(_due(s, r))
-    running = (line for line in s.running() if r.terms.carries(line.task.gpus))
+    terms, due = r.terms, list(_due(s, r))
+    running = (line for line in s.running() if terms.carries(line.task.gpus))
     if not due:
         return 0  # who is there has it all
     widths = Counter(line.task.gpus for line in chain(due, running))
-    on_cpu = Fraction(widths.pop(0, 0), r.terms.cpu_slots or 1)
-    return max(ceil(on_cpu), ceil(sum(Fraction(number, r.terms.slots // width) for width, number in widths.items())))
+    by_count = Fraction(widths.total(), terms.at_once or widths.total())
+    on_cpu = Fraction(widths.pop(0, 0), terms.cpu_slots or 1)
+    on_gpu = sum(Fraction(number, terms.slots // width) for width, number in widths.items())
+    return max(ceil(by_count), ceil(on_cpu), ceil(on_gpu))
 
 
 def _held(s: Situation) -> set[str]:

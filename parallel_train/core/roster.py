@@ -28,6 +28,7 @@ class Terms:
     gpus: int  # of each worker; 0: it has CPU slots in their place
     slots: int  # of each worker, for tasks that want GPUs
     cpu_slots: int = 2  # for those that want none
+    at_once: int = 0  # tasks that a worker runs at most; 0: as many as there are slots
     is_each: bool = False  # an element for each task
     most: int = 1000  # elements of one array that the cluster takes
     is_detached: bool = False  # it leaves when everything is asked for

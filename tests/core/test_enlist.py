@@ -159,6 +159,7 @@ def test_an_array_is_for_all_that_is_open():
         (Terms(workers=8, gpus=4, slots=4), [0] * 4, 2),
         (Terms(workers=8, gpus=4, slots=4, cpu_slots=1), [0, 0, 0, 1], 3),
         (Terms(workers=8, gpus=0, slots=3), [1] * 4, 2),
+        (Terms(workers=8, gpus=4, slots=4, at_once=2), [1, 1, 0, 0], 2),
     ],
 )
 def test_there_are_as_many_workers_as_have_something_to_do(terms, widths, size):
