@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,7 +17,7 @@ from parallel_train.commands.plan import interpreter
 from parallel_train.core.machine import Disk, Driver
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
-from parallel_train.procs import apart, cores, fence, limits, locks, logout, mounts, process, sharing
+from parallel_train.procs import apart, bounded, cores, fence, limits, locks, logout, mounts, process, sharing
 from parallel_train.procs.cards import Known
 from parallel_train.procs.driver import NvmlProvider, SmiProvider, has_nvidia_card
 from parallel_train.procs.gpus import Host, NoDriverError, NoneFreeError, ProviderError, choose
@@ -29,6 +31,7 @@ from parallel_train.report.outlet import Outlet
 from parallel_train.store import queue
 
 _PATIENCE = 15.0  # seconds for a disk to say what it is
+_FOR_SLURM = 5.0  # seconds
 _FOR_A_PARTNER = 20.0  # seconds for the same command on another host
 
 
@@ -85,6 +88,24 @@ def examine(project: Path, gpus: str, python: str | None) -> Iterator[say.Findin
     yield say.locks(locks.place(), _trouble(_check_locks))
     yield say.strays(fence.obstacle())
     yield say.logout(logout.kills_at_logout())
+    if shutil.which("sbatch"):
+        yield _slurm()
+
+
+def _slurm() -> say.Finding:
+    version = _answer(["sbatch", "--version"])
+    try:
+        said = bounded.run(["scontrol", "ping"], _FOR_SLURM)
+    except OSError as error:
+        return say.slurm(version, str(error))
+    # It lists each controller: one that answers is enough.
+    return say.slurm(version, "" if " UP" in said.output else said.output.strip() or said.last_complaint)
+
+
+def _answer(command: Sequence[str]) -> str:
+    with suppress(OSError):
+        return bounded.run(command, _FOR_SLURM).output.strip()
+    return ""
 
 
 def _driver() -> tuple[Driver | None, say.Finding]:

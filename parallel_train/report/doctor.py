@@ -235,6 +235,18 @@ def logout(trouble: str) -> Finding:
     return Finding("note", "logout", f"a detached run ends: {why}", fix)
 
 
+# ---- a cluster ----
+
+
+def slurm(version: str, trouble: str) -> Finding:
+    """`version` as sbatch says it; `trouble` is why the controller does not answer."""
+    what = version or "its version is not known"
+    if not trouble:
+        return Finding("ok", "slurm", f"{what}, and its controller answers")
+    text = f"{what}; its controller does not answer: {trouble}"
+    return Finding("note", "slurm", text, "only --on slurm needs it: see what scontrol ping says")
+
+
 # ---- all of them ----
 
 

@@ -68,7 +68,8 @@ def test_everything_is_looked_at_and_nothing_is_made(project, python):
     out = io.StringIO()
     assert doctor(project, gpus="cpu:1", python=python, as_json=False, out=out) == 0
     lines = out.getvalue().splitlines()
-    assert [line.split()[1] for line in lines if line.startswith(("ok ", "note "))] == TOPICS
+    told = [line.split()[1] for line in lines if line.startswith(("ok ", "note "))]
+    assert [about for about in told if about != "slurm"] == TOPICS
     assert lines[-1] == "Nothing stands against a run"
     assert list(project.iterdir()) == []
 
@@ -108,6 +109,23 @@ def test_a_queue_on_another_disk_is_told_too(project, python):
 def test_a_thread_cap_of_the_users_own(project, python, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "123")
     assert "OMP_NUM_THREADS=123" in examined(project, python)[1]["cores"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("pong", "health_", "said"),
+    [
+        ("echo 'Slurmctld(primary) at head is UP'", "ok", "slurm-wlm 22.05.8, and its controller answers"),
+        ("echo 'Slurmctld(primary) at head is DOWN'; exit 1", "note", "its controller does not answer: Slurmctld(pri"),
+        ("echo 'scontrol: error: no munge' >&2; exit 1", "note", "its controller does not answer: scontrol: error: no"),
+    ],
+)
+def test_slurm_is_told_where_it_is(project, python, tmp_path, monkeypatch, pong: str, health_: str, said: str):  # noqa: PLR0917
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program(tmp_path, "sbatch", "echo slurm-wlm 22.05.8")
+    program(tmp_path, "scontrol", pong)
+    code, checks = examined(project, python)
+    assert (code, health(checks, "slurm")) == (0, health_)
+    assert said in checks["slurm"]["text"]
 
 
 @CARDLESS
