@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,6 +33,8 @@ AGAIN = 5  # seconds until an element that asked for another turn may get it; wi
 
 _ABSENT = "{} is not installed here: Slurm is used from a machine that has its commands"
 _FIELDS = "%i|%T|%N|%r|%j"
+_OF_ACCOUNTS = "JobID,State,NodeList,Reason,JobName"  # the same
+_CLOCKS = 3600.0  # seconds that the clocks of two machines may differ by
 _JOB = re.compile(r"(\d+)_(\d+)")
 _LEFT = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)")
 _PREFIX = re.compile(r"^\w+: (?:error: |fatal: )?")
@@ -95,6 +99,15 @@ class Slurm:
         log_dir = self.plan.log_dir
         return tuple(replace(e, log=f"{log_dir}/slurm-{e.job}.log") if e.state == states.FAILED else e for e in found)
 
+    def forgotten(self, numbers: Iterable[int], since: str) -> tuple[Element, ...]:
+        """What the accounts tell of arrays that Slurm's queue has forgotten, the first of which was asked for at
+        `since` (ISO 8601 UTC). Raises as `elements` does; many sites keep no accounts.
+        """
+        named = ",".join(f"{self.name}-{number}" for number in numbers)
+        command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--name={named}", f"--format={_OF_ACCOUNTS}"]
+        said = _ask([*command, f"--starttime={_earlier(since)}"], self.limit)
+        return tuple(_elements(said.splitlines(), self.name))
+
     def dismiss(self, jobs: Sequence[str], level: int) -> None:
         """See ports. Those that wait are cancelled first: while an array has such, scancel takes a signal for refused
         that it has sent.
@@ -109,6 +122,14 @@ def check_installed() -> None:
     """Raises ClusterError where Slurm can't be asked for anything."""
     if shutil.which("sbatch") is None:
         raise ClusterError(_ABSENT.format("sbatch"))
+
+
+def _earlier(moment: str) -> str:
+    """A local time, as the accounts have it."""
+    at = 0.0
+    with suppress(ValueError):
+        at = calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")) - _CLOCKS
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
 
 
 def most_elements() -> int:

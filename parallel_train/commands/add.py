@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from parallel_train.commands import plan
-from parallel_train.commands.ask import request
+from parallel_train.commands.ask import request, who_acts
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.run import difference
 from parallel_train.commands.select import is_task_file
@@ -21,13 +21,11 @@ from parallel_train.core.expand import script_stem
 from parallel_train.core.situation import name_of
 from parallel_train.core.task import Task, digest, identity, is_ours, is_secret
 from parallel_train.errors import UsageError
-from parallel_train.procs.runner import is_alive
-from parallel_train.project.reading import look, this_owner
+from parallel_train.project.reading import look
 from parallel_train.report import asked as words
 from parallel_train.report import paste
 from parallel_train.report.words import remark
 from parallel_train.store import preflight, queue, requests, submissions
-from parallel_train.store.queue import DiskQueue
 
 SOURCE = "add"  # stands where other tasks have their task file
 
@@ -47,10 +45,8 @@ def add(options: RunOptions, project: Path, out: TextIO, *, priority: int, env: 
     else:
         said, tasks, number = _add_command(options, folder, priority, _environment(env))
     requests.ask(folder, request("add", {}, number))
-    disk = DiskQueue(folder, this_owner("asking"), is_alive)
-    workers = [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
     faults = preflight.check(tasks, project, plan.late_values(options), log_dir=options.log_dir)
-    print("\n".join([said, *map(remark, faults), words.workers(workers)]), file=out)
+    print("\n".join([said, *map(remark, faults), who_acts(project, tasks)]), file=out)
     return 0
 
 

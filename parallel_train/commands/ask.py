@@ -6,11 +6,12 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
+from parallel_train.commands.muster import Musters, dismiss
 from parallel_train.commands.select import select
 from parallel_train.core import asking
 from parallel_train.core.apply import apply
@@ -23,12 +24,15 @@ from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError, UsageError
 from parallel_train.procs import process
 from parallel_train.procs.runner import is_alive, stop, sweep
+from parallel_train.project import workers
 from parallel_train.project.reading import existing_queue, known_tasks, read_situation, this_owner
 from parallel_train.report import asked as words
+from parallel_train.report import muster as slurm_words
 from parallel_train.store import folders, requests
-from parallel_train.store.queue import DiskQueue
+from parallel_train.store.queue import NAME, DiskQueue
 
 POLL = 0.1  # seconds between two looks whether a cancelled attempt is over
+PATIENCE_WITH_SLURM = 5.0
 PATIENCE = 45.0  # seconds: the ladder takes 20, a shim of another host hears of it within 10
 
 
@@ -75,16 +79,24 @@ class Desk:
         requests.ask(self.disk.folder, request(kind, tasks))
 
     def say(self, *texts: str) -> None:
-        print("\n".join(texts), file=self.out, flush=True)
+        if texts:
+            print("\n".join(texts), file=self.out, flush=True)
 
     def workers(self) -> str:
         """Who will act on what was asked for."""
-        living = [f"{owner.worker} (process {owner.pid} on {owner.host})" for owner in self.disk.others()]
-        return words.workers(living, are_calls=all(task.is_call for task in self.tasks))
+        return who_acts(self.disk.folder.parent, self.tasks)
 
     def update(self) -> None:
         for event in self.disk.changes(time.monotonic()):
             apply(self.situation, event)
+
+
+def who_acts(project: Path, tasks: Sequence[Task]) -> str:
+    """On what is asked of `tasks`."""
+    musters = Musters(project / NAME)
+    found, living = musters.look(), musters.at_work(workers.living(project))
+    hired = {element.job for element in found.of("running")} if found else set()
+    return words.workers([str(worker.seen(project)) for worker in living if worker.job not in hired], tasks, found)
 
 
 def request(kind: Asking, tasks: Mapping[str, int], submission: int = 0) -> Request:
@@ -115,6 +127,7 @@ def cancel(project: Path, wanted: Sequence[str], out: TextIO) -> int:
         desk.ask("cancel", open_)  # before the claims are read again: whoever claims one of them now sees it
     desk.say(*said)
     left = _end(desk, open_)
+    desk.say(*_dismiss(desk, wanted))
     if open_:
         desk.say(words.way_back(len(open_), wanted))
     return 1 if left else 0
@@ -152,6 +165,23 @@ def _left(desk: Desk, cancelled: Collection[str]) -> list[Claim]:
 def _living(line: Line) -> Claim | None:
     last = line.attempts[-1] if line.attempts else None
     return last.claim if last is not None and last.end is None else None
+
+
+def _dismiss(desk: Desk, wanted: Sequence[str]) -> Iterator[str]:
+    """Nobody has to wait in Slurm for what nobody will do; said."""
+    folder = desk.disk.folder
+    found = Musters(folder, PATIENCE_WITH_SLURM).look()
+    if found is None:
+        return
+    open_ = [name for name, line in desk.situation.lines.items() if not isinstance(line.state, Ended)]
+    needless = found.needless(open_)
+    why = found.silent or (dismiss(folder, needless) if needless else "")
+    if why and (needless or not open_):
+        yield slurm_words.not_dismissed(why, wanted)
+    elif needless:
+        yield slurm_words.dismissed(needless)
+    if found.of("running") and not open_:
+        yield slurm_words.leaving(found.of("running"))
 
 
 def _end_said(desk: Desk, claim: Claim) -> bool:

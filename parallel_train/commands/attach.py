@@ -7,15 +7,26 @@ import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from parallel_train.commands import results
+from parallel_train.commands.muster import Musters
 from parallel_train.core import policy
 from parallel_train.core.apply import absorb, apply, note
 from parallel_train.core.decide import exit_code
-from parallel_train.core.events import Event, HungUp, Interrupted, RoundOpened, Submitted, Warned
+from parallel_train.core.events import (
+    ClusterSilent,
+    ElementsSeen,
+    Event,
+    HungUp,
+    Interrupted,
+    RoundOpened,
+    Submitted,
+    Warned,
+)
+from parallel_train.core.muster import Muster
 from parallel_train.core.situation import Situation, Wishes, begin
 from parallel_train.core.state import Line
 from parallel_train.core.task import Task
@@ -23,12 +34,13 @@ from parallel_train.errors import ParallelTrainError, UsageError
 from parallel_train.procs import process
 from parallel_train.procs.runner import is_alive
 from parallel_train.procs.signals import Signals
-from parallel_train.project.reading import existing_queue, survey, this_owner
+from parallel_train.project.reading import existing_queue, known_tasks, survey, this_owner
 from parallel_train.project.workers import Worker, living
 from parallel_train.report import paste
 from parallel_train.report import workers as words
 from parallel_train.report.console import ConsoleReporter, Setup, make_reporter
 from parallel_train.report.memory import Said
+from parallel_train.report.muster import command, counted
 from parallel_train.store import queue, submissions
 from parallel_train.store.queue import DiskQueue
 
@@ -68,7 +80,10 @@ def attach(project: Path, wanted: str | None, *, check_interval: float, out: Tex
                 print(words.left(worker.seen(project)), file=out)
             return left
         if (disk.folder / "workers" / worker.name).exists():  # whoever leaves takes it along
-            reporter.show(Warned(words.died(worker.seen(project))), situation)
+            tasks = [line.task for line in situation.lines.values()]
+            found = Musters(project / queue.NAME).look()
+            again = command(found, tasks) if found else ""
+            reporter.show(Warned(words.died(worker.seen(project), again)), situation)
         code = exit_code(situation)
         reporter.close(situation, code)
         return code
@@ -76,21 +91,27 @@ def attach(project: Path, wanted: str | None, *, check_interval: float, out: Tex
 
 def chosen(project: Path, wanted: str | None) -> Worker:
     """The living worker that is meant. Raises UsageError where that is none, or may be several."""
-    workers = [worker for worker in living(project) if not worker.makes_calls]
+    musters = Musters(project / queue.NAME)
+    workers = [worker for worker in musters.at_work(living(project)) if not worker.makes_calls]
     if not workers:
         where = f"{paste.command('status')} says where every task stands"
-        raise UsageError(f"no scheduler works here now{_last_lines(project)}; {where}")
+        found = musters.look()
+        there = f"; Slurm: {counted(found)}" if found and found.present else ""
+        raise UsageError(f"no scheduler works here now{there}{_last_lines(project)}; {where}")
     meant = [worker for worker in workers if wanted is None or _is_meant(worker, wanted)]
+    if wanted is None:  # who watches over them, rather than those that a cluster lends
+        meant = [worker for worker in meant if not worker.job] or meant
     if len(meant) == 1:
         return meant[0]
-    said = words.listed([worker.seen(project) for worker in meant or workers])
+    seen = [worker.seen(project) for worker in meant or workers]
     if not meant:
-        raise UsageError(f"no worker '{wanted}' lives here; these do:\n{said}")
-    raise UsageError(f"several workers live here: name one, as in {paste.command('attach', meant[0].name)}\n{said}")
+        raise UsageError(f"no worker '{wanted}' lives here; these do:\n{words.listed(seen)}")
+    found = musters.look()
+    raise UsageError(words.several(seen, command(found, known_tasks(project / queue.NAME)) if found else ""))
 
 
 def _is_meant(worker: Worker, wanted: str) -> bool:
-    return worker.name.startswith(wanted) or str(worker.owner.pid) == wanted
+    return worker.name.startswith(wanted) or wanted in {str(worker.owner.pid), worker.job}
 
 
 def _last_lines(project: Path) -> str:
@@ -113,7 +134,7 @@ def situation_of(project: Path, worker: Worker, amiss: Callable[[str], None]) ->
         sources = {worker.source: sources[worker.source]} if worker.source in sources else {}
     tasks = {task.id: task for found in sources.values() for task in found.tasks}
     disk = _queue_of(project, worker, number, tasks)
-    situation = Situation(Wishes(worker=worker.name), worker.pool)
+    situation = Situation(Wishes(worker=worker.name), worker.pool, roster=worker.roster)
     note(situation, [Submitted(found.source, found.tasks) for found in sources.values()])
     begin(situation, _wishes_of(worker, tasks))  # before what came later: an edited file changes them
     told = disk.changes(time.monotonic())
@@ -162,6 +183,11 @@ class Attached:
     absences: int = 0  # looks in a row that did not find its record: it may be renewing it
     _due: float = 0.0
     _has_gone: bool = False
+    _musters: Musters = field(init=False)
+    _muster: Muster | None = None
+
+    def __post_init__(self) -> None:
+        self._musters = Musters(self.disk.folder)
 
     def follow(self) -> int:
         """0 once the worker has left, else the exit code of whoever left it."""
@@ -190,11 +216,18 @@ class Attached:
         except (OSError, ParallelTrainError) as error:
             self._show(Warned(f"the queue can't be read: {error}; trying again"))
             has_gone, events = False, []
-        for event in events:
+        for event in [*events, *self._of_cluster(now)]:
             self._show(event)
         took = time.monotonic() - now
         self._due = now + max(policy.POLL, policy.LOOK_SHARE * took)
         self._has_gone = has_gone
+
+    def _of_cluster(self, now: float) -> Iterator[Event]:
+        """What its workers there are doing, for a run that has such."""
+        before, self._muster = self._muster, self._musters.look() if self.situation.roster else None
+        if self._muster is not None and self._muster is not before:
+            said, silent = self._muster.elements, self._muster.silent
+            yield ClusterSilent(silent, now) if silent else ElementsSeen(tuple(said), now)
 
     def _show(self, event: Event) -> None:
         if isinstance(event, RoundOpened) and event.round.by == self.worker.name:

@@ -16,11 +16,13 @@ from typing import TextIO
 from parallel_train.commands import plan
 from parallel_train.commands.add import SOURCE as ADDED
 from parallel_train.commands.gpus import Attempts
+from parallel_train.commands.muster import Musters
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.select import select
 from parallel_train.core import causes
 from parallel_train.core.differences import Change, changes
 from parallel_train.core.facts import Request
+from parallel_train.core.muster import Muster
 from parallel_train.core.state import Ended, Line, is_satisfied
 from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError
@@ -70,6 +72,7 @@ class Desk:
         held = {task.id: task for submission in newest for task in submission.tasks}
         self.tasks = {task.id: task for s in self.submitted for task in s.tasks} | held
         self.damaged: list[str] = []
+        self._musters = Musters(self.folder)
         self.situation = look(project, list(self.tasks.values()), self.damaged.append, late)
         self.now = datetime.now(timezone.utc)
         self._by_id: dict[int, dict[str, Task]] = {}
@@ -95,7 +98,8 @@ class Desk:
         can_start = links[0].reason.decision == "run" and is_held
         place = causes.place(self._order, line) if can_start else None
         found = self._found(line, former)
-        outlook = causes.Outlook(any(worker.takes for worker in found.workers), self._files)
+        is_worked_on = bool(found.muster and found.muster.present) or any(worker.takes for worker in found.workers)
+        outlook = causes.Outlook(is_worked_on, self._files)
         steps = causes.steps(self.situation, links, outlook, place.ahead if place else ())
         return Story(self.situation, line, links, place, steps, found)
 
@@ -133,6 +137,7 @@ class Desk:
             touched=tuple(self._touched(line, changed)),
             requests=tuple(asked),
             workers=tuple(self._worker(worker, task, asked) for worker in self._living),
+            muster=self._muster.about([task.id]) if self._muster else None,
             elsewhere=tuple(self._elsewhere(task)),
             source=self._source(task),
             records=self._records(line, former, asked),
@@ -155,7 +160,12 @@ class Desk:
 
     @cached_property
     def _living(self) -> list[workers.Worker]:
-        return workers.living(self.project)
+        return self._musters.at_work(workers.living(self.project))
+
+    @cached_property
+    def _muster(self) -> Muster | None:
+        is_any_open = any(not isinstance(line.state, Ended) for line in self.situation.lines.values())
+        return self._musters.look() if is_any_open else None
 
     def _worker(self, worker: workers.Worker, task: Task, asked: Sequence[Request]) -> Worker:
         slots = worker.pool.slots if task.gpus else worker.pool.extra

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from parallel_train.commands.muster import Musters
 from parallel_train.commands.select import select
 from parallel_train.core import graph
 from parallel_train.core.situation import Situation, Wishes
@@ -19,7 +20,7 @@ from parallel_train.errors import NothingSelectedError
 from parallel_train.procs.runner import is_alive
 from parallel_train.project import reading
 from parallel_train.report.words import remark
-from parallel_train.store.queue import DiskQueue
+from parallel_train.store.queue import NAME, DiskQueue
 
 _KINDS = ("tasks", "rounds", "claims", "ends", "requests")  # folders that only ever grow
 _SHARE = 50  # looking takes at most one part in so many of the time
@@ -41,8 +42,10 @@ class Sight:
     _counts: tuple[int, ...] = ()
     _due: float = 0.0
     _noted: set[str] = field(default_factory=set)
+    _musters: Musters = field(init=False)
 
     def __post_init__(self) -> None:
+        self._musters = Musters(self.project / NAME)
         self.refresh()
         if self.failed:
             self.lines = [line for line in self.lines if _has_failed(line)]
@@ -66,7 +69,7 @@ class Sight:
             self._read_records()
             before = ((), False)
         disk = DiskQueue(folder, reading.this_owner("looking"), is_alive)
-        self._counts, self.is_worked_on = counts, disk.has_company()
+        self._counts, self.is_worked_on = counts, disk.has_company() or self._is_awaited()
         self._due = began + _SHARE * (time.monotonic() - began)
         return before != (self._counts, self.is_worked_on)
 
@@ -105,6 +108,11 @@ class Sight:
         if text not in self._noted:
             self._noted.add(text)
             print(remark(text), file=sys.stderr)
+
+    def _is_awaited(self) -> bool:
+        """Whether Slurm still has workers to grant, while there is work for them."""
+        found = self._musters.look() if self.situation.open else None
+        return found is not None and bool(found.present)
 
     def _has_dead(self) -> bool:
         """Whether an attempt lost its owner since: nobody may live who could write that down."""

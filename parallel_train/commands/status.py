@@ -12,18 +12,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from parallel_train.commands.muster import Musters
 from parallel_train.commands.select import is_task_file, select
 from parallel_train.commands.watch import watch
 from parallel_train.core.explain import reason
 from parallel_train.core.situation import Situation, Wishes, name_of
 from parallel_train.core.slots import Pool
 from parallel_train.core.state import Ended, Line, Running
+from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError
 from parallel_train.project import workers
 from parallel_train.project.reading import existing_queue, known_tasks, look
 from parallel_train.report import words
+from parallel_train.report.muster import muster_json, standing
 from parallel_train.report.shape import task_json
 from parallel_train.report.table import Sheet, StatusRow, shortened, status_sheet
 from parallel_train.report.view import notice
@@ -60,7 +63,7 @@ def status(
     if not looking.look():
         raise NothingSelectedError(looking.nothing)
     if as_json:
-        print(json.dumps({"tasks": [task_json(line) for line in looking.lines]}, indent=2), file=out)
+        print(json.dumps(looking.told(), indent=2), file=out)
     else:
         print_picture(looking.page(is_for_people=out.isatty()), out)
     return 0
@@ -78,6 +81,10 @@ class Looking:
     situation: Situation = field(default_factory=lambda: Situation(Wishes(), Pool()))
     lines: list[Line] = field(default_factory=list)  # those that are shown
     noted: list[str] = field(default_factory=list)
+    _musters: Musters = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._musters = Musters(existing_queue(self.project))
 
     @property
     def nothing(self) -> str:
@@ -112,7 +119,13 @@ class Looking:
 
     def data(self) -> Picture:
         self.look()
-        return [json.dumps({"tasks": [task_json(line) for line in self.lines]})]
+        return [json.dumps(self.told())]
+
+    def told(self) -> dict[str, Any]:
+        """For programs: what Slurm says only where it was asked for workers, and something is open."""
+        found = self._musters.look() if self._open() else None
+        cluster = {"cluster": muster_json(found)} if found else {}
+        return {"tasks": [task_json(line) for line in self.lines], **cluster}
 
     def _paused(self) -> list[str]:
         return [notice(self.situation, 0.0)] if self.situation.is_paused else []
@@ -122,9 +135,16 @@ class Looking:
         return [tally(states, len(self.lines))] if len(self.situation.lines) > 1 else []
 
     def _workers(self) -> list[str]:
-        found = workers.living(self.project)
-        open_ = [line.task for line in self.situation.lines.values() if not isinstance(line.state, Ended)]
-        return [worked_on(worker.seen(self.project)) for worker in found] or ([nobody(open_)] if open_ else [])
+        open_ = self._open()
+        found = self._musters.look() if open_ else None
+        living = self._musters.at_work(workers.living(self.project))
+        hired = {element.job for element in found.present} if found else set()
+        here = [worked_on(worker.seen(self.project)) for worker in living if worker.job not in hired]
+        there = standing(found, {task.id for task in open_}) if found else []
+        return [*there, *here, *([nobody(open_, found)] if open_ and not living and not hired else [])]
+
+    def _open(self) -> list[Task]:
+        return [line.task for line in self.situation.lines.values() if not isinstance(line.state, Ended)]
 
     def _note(self, text: str) -> None:
         if text not in self.noted:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from parallel_train.commands.muster import Musters
 from parallel_train.commands.select import select
 from parallel_train.core import policy
 from parallel_train.core.apply import apply
@@ -53,6 +54,7 @@ class Waiting:
     chosen: tuple[str, ...]  # none: all that hold
     disk: DiskQueue
     situation: Situation
+    musters: Musters
     has_noted: bool = False
     noted: str = ""
 
@@ -72,7 +74,7 @@ class Waiting:
             request=requests.last(folder),
         )
         held = [Submitted(found.source, found.tasks) for found in newest]
-        return cls(project, chosen, disk, read_situation(disk, held, Wishes(), Pool()))
+        return cls(project, chosen, disk, read_situation(disk, held, Wishes(), Pool()), Musters(folder))
 
     def lines(self) -> list[Line]:
         named = frozenset[str]().union(*self.situation.named.values())
@@ -82,7 +84,9 @@ class Waiting:
         while True:
             began = time.monotonic()
             try:
-                living = workers.living(self.project)  # first: who is gone by now has written everything
+                living = self.musters.at_work(
+                    workers.living(self.project)
+                )  # first: who is gone by now has written everything
                 events = self.disk.changes(began)
             except OSError as error:
                 self._note(f"the queue can't be read: {error}; trying again")
@@ -96,7 +100,8 @@ class Waiting:
                 return
             if not living and not self.has_noted and not all(map(_runs, open_)):
                 self.has_noted = True
-                print(words.nobody_works([line.task for line in open_]), file=sys.stderr, flush=True)
+                tasks = [line.task for line in open_]
+                print(words.nobody_works(tasks, self.musters.look()), file=sys.stderr, flush=True)
             time.sleep(max(policy.POLL, policy.LOOK_SHARE * (time.monotonic() - began)))
 
     def _note(self, text: str) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import os
 import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from parallel_train.core.facts import Owner
+from parallel_train.core.roster import Roster, Terms
 from parallel_train.core.situation import Situation
 from parallel_train.core.slots import Pool
 from parallel_train.core.wire import device_of
+from parallel_train.procs.grant import grant_of
 from parallel_train.procs.runner import is_alive
 from parallel_train.project.reading import this_owner
 from parallel_train.report import words
@@ -48,6 +51,11 @@ class Worker:
         return bool(self.about.get("calls"))
 
     @property
+    def job(self) -> str:
+        """The element of a cluster's that it is, such as 123_4; empty where it is none."""
+        return str(self.about.get("job", ""))
+
+    @property
     def numbers(self) -> frozenset[int]:
         """The numbers of the tasks that it was asked for."""
         return frozenset(_numbers(str(self.about.get("tasks", ""))))
@@ -57,6 +65,14 @@ class Worker:
         """Its slots, all of them free."""
         gpus, cpus = ([device_of(device) for device in self.about.get(kind, ())] for kind in ("slots", "cpu_slots"))
         return Pool.of(gpus, cpus)
+
+    @property
+    def roster(self) -> Roster | None:
+        """Where it asks a cluster for workers, what it asks for."""
+        known, said = {f.name for f in fields(Terms)}, self.about.get("terms")
+        with contextlib.suppress(TypeError):  # another version
+            return Roster(Terms(**{k: v for k, v in said.items() if k in known})) if isinstance(said, dict) else None
+        return None
 
     def lines(self, project: Path) -> Path:
         """Where its lines go when it has no terminal."""
@@ -78,6 +94,7 @@ class Worker:
             seconds=self.age(time.time()),
             lines=str(lines.relative_to(project)) if lines.exists() else "",
             program="python" if self.makes_calls else "parallel-train",
+            job=self.job,
         )
 
 
@@ -85,14 +102,17 @@ def about(situation: Situation, disk: DiskQueue, source: str, log_dir: str) -> d
     """What a worker says about itself, enough for another process to show what it shows."""
     chosen = situation.wishes.selection | situation.joined
     pool = situation.pool
+    grant = grant_of(os.environ) if situation.wishes.is_lent else None
     return {
         "source": source,
+        "job": grant.job if grant else "",
         "tasks": words.ranges(str(situation.lines[name].task.number) for name in chosen),
         "submission": disk.submission,
         "request": disk.request,
         "ignore_failures": situation.wishes.ignore_failures,
         "slots": [asdict(slot.device) for slot in pool.slots.values()],
         "cpu_slots": [asdict(slot.device) for slot in pool.extra.values()],
+        "terms": asdict(situation.roster.terms) if situation.roster else None,
         "log_dir": log_dir,
         "words": sys.argv[1:],
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from parallel_train.core import asking
 from parallel_train.core.facts import Claim, End
+from parallel_train.core.muster import Muster
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Line, Running, Waiting
 from parallel_train.core.task import Task
 from parallel_train.report import paste, words
+from parallel_train.report.workers import nobody
 
 MOST = 20  # lines of a kind
 
@@ -20,13 +22,20 @@ def few(lines: Iterable[str]) -> list[str]:
     return every[:MOST] + ([f"… and {len(every) - MOST} more"] if len(every) > MOST else [])
 
 
-def workers(living: Sequence[str], *, are_calls: bool = False) -> str:
-    """Who will act on it."""
-    if not living and are_calls:
-        return "No process makes these calls now: start their script again"
-    if not living:
-        return f"No scheduler works here now: {paste.command('worker')} does what is open"
-    return f"Taken up by {', '.join(living)}"
+def workers(living: Sequence[str], tasks: Collection[Task], m: Muster | None = None) -> str:
+    """Who will act on what was asked of `tasks`: `living`, and those that Slurm grants."""
+    takers = m.takers([task.id for task in tasks]) if m else []
+    running = sum(element.phase == "running" for element in takers)
+    there = [f"{words.plural(running, 'worker')} in Slurm"] if running else []
+    if living or there:
+        return f"Taken up by {', '.join([*living, *there])}"
+    if takers:
+        return f"Taken up in Slurm, when its turn comes, by {words.plural(len(takers), 'worker')} that wait{_s(takers)}"
+    return nobody(tasks, m)
+
+
+def _s(found: Sequence[object]) -> str:
+    return "s" if len(found) == 1 else ""
 
 
 # ---- cancel ----

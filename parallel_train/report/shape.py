@@ -13,6 +13,7 @@ from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended, Line, Running
 from parallel_train.core.task import Json, is_secret, show
 from parallel_train.report import why, words
+from parallel_train.report.muster import muster_json
 from parallel_train.report.story import Story, Worker
 
 
@@ -118,6 +119,7 @@ def story_json(story: Story) -> dict[str, Any]:
         "on_slots": [_named(s, name) for name in story.place.running] if story.place else [],
         "elsewhere": list(found.elsewhere) if story.place else [],
         "workers": [_worker_json(worker) for worker in found.workers],
+        **({"cluster": muster_json(found.muster)} if found.muster else {}),
         "changed": [{**_named(s, c.task), "wording": list(c.wording), "inputs": list(c.inputs)} for c in found.changed],
         "changed_since": list(found.changed_since),
         "written_since": [path for path, _ in found.touched],

@@ -9,6 +9,7 @@ from datetime import datetime
 from parallel_train.core.causes import Link, Place, Step
 from parallel_train.core.differences import Change
 from parallel_train.core.facts import Attempt, Request
+from parallel_train.core.muster import Muster
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line
 from parallel_train.report import words
@@ -39,6 +40,7 @@ class Found:
     touched: tuple[tuple[str, str], ...]  # an input, and when it was written: after the last attempt began
     requests: tuple[Request, ...]
     workers: tuple[Worker, ...]
+    muster: Muster | None  # what Slurm says of those that it was asked for, where it was
     elsewhere: tuple[str, ...]  # which attempts of other queues hold slots of these workers, in words
     source: str  # what names it: the task file, with what was laid over it; empty where nothing does
     records: Mapping[str, tuple[str, ...]]  # kind -> paths

@@ -9,7 +9,7 @@ from parallel_train.core import explain, policy
 from parallel_train.core.causes import Place, Step
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Ended, Line
-from parallel_train.report import paste, words
+from parallel_train.report import muster, paste, words
 from parallel_train.report.story import MOST, Rows, Story, labelled, numbered, short, shortened, where
 
 
@@ -63,14 +63,17 @@ def _who_acts(story: Story) -> Rows:
             yield "paused", f"the queue{words.asked(s.pause)}: nothing is started"
         if line.is_paused and line.hold is not None:
             yield "paused", f"this task{words.asked(line.hold)}"
-    yield from labelled("worker", [f"{w.seen} on {words.slot(w.slots)}: {w.seen.command}" for w in found.workers])
+    seen = [f"{w.seen} on {words.slot(w.slots)}: {w.seen.command}" for w in found.workers]
+    yield from labelled("worker", shortened(seen))
     takers = [worker for worker in found.workers if worker.takes]
-    if not takers:
+    if found.muster is not None:
+        yield from labelled("slurm", muster.told(found.muster, [line.task.id]) or [muster.counted(found.muster)])
+    if not takers and not (found.muster and found.muster.present):
         yield (
             "" if found.workers else "worker",
             "none of them works on this task" if found.workers else "none works here now",
         )
-    elif not line.task.is_call and all(len(worker.slots) < max(1, line.task.gpus) for worker in takers):
+    elif takers and not line.task.is_call and all(len(worker.slots) < max(1, line.task.gpus) for worker in takers):
         yield "", f"none of them has {words.plural(max(1, line.task.gpus), 'slot')} for it"
 
 
@@ -152,9 +155,15 @@ def _command(story: Story, step: Step) -> tuple[str, str]:  # noqa: C901, PLR091
                 "priority", task.number, *(["--"] if step.value < 0 else []), step.value
             ), "puts it first"
         case "worker":
-            return paste.command("worker"), "runs whatever is open here"
+            return _hire(story)
         case "call":
             return "its script again", "makes whatever call is open here"
+
+
+def _hire(story: Story) -> tuple[str, str]:
+    """Where Slurm was asked for workers before, it is again."""
+    again = muster.command(story.found.muster, [story.line.task]) if story.found.muster else ""
+    return (again, "asks Slurm for workers") if again else (paste.command("worker"), "runs whatever is open here")
 
 
 # ---- parts ----

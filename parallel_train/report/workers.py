@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from parallel_train.core.machine import Disk
+from parallel_train.core.muster import Muster
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Task
-from parallel_train.report import paste, words
+from parallel_train.report import muster, paste, words
 from parallel_train.report.memory import Said, live_claim
 from parallel_train.report.view import ORDER
 
 
-def nobody(open_: Iterable[Task]) -> str:
-    """That nobody works on these, and who could."""
+def nobody(open_: Collection[Task], m: Muster | None = None) -> str:
+    """That nobody works on these, and who could. `m`: what Slurm says, where it was asked for workers."""
     if all(task.is_call for task in open_):
         return "No process makes these calls now: start their script again"
-    return f"No scheduler works here: {paste.command('worker')} does what is open"
+    again = muster.command(m, open_) if m else ""
+    if m is None or not again:
+        return f"No scheduler works here: {paste.command('worker')} does what is open"
+    if m.silent:
+        return f"No worker has begun here that lives: {again} asks Slurm for those that are missing"
+    return f"No worker of these runs or waits in Slurm: {again} asks for some"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,12 @@ class Seen:
     seconds: float | None = None
     lines: str = ""
     program: str = "parallel-train"  # or what runs a script that makes calls itself
+    job: str = ""  # of Slurm's, that it runs in
 
     @property
     def command(self) -> str:
+        if self.job:
+            return f"in Slurm, {words.clean(self.job)}"
         return words.clean(shlex.join([self.program, *self.words]))
 
     def __str__(self) -> str:
@@ -49,6 +58,15 @@ def worked_on(found: Seen) -> str:
 
 def listed(found: Sequence[Seen]) -> str:
     return "\n".join(f"  {worker}: {worker.command}" for worker in found)
+
+
+def several(found: Sequence[Seen], again: str) -> str:
+    """That one of them has to be named. `again`: what shows all of those that Slurm lends, where only such live."""
+    first = found[0].job or found[0].name
+    named = f"name one, as in {paste.command('attach', first)}"
+    if again and all(worker.job for worker in found):
+        named = f"{again} shows the run of them all, and asks for no more than are missing; or {named}"
+    return f"several workers live here: {named}\n{listed(found)}"
 
 
 def tally(counts: Mapping[str, int], shown: int | None = None) -> str:
@@ -99,8 +117,11 @@ def left(found: Seen) -> str:
     return f"Left {found}; it goes on ({paste.command('attach')} shows it again)"
 
 
-def died(found: Seen) -> str:
-    return f"{found} has died; what it started may run on. {paste.command('worker')} does what is open"
+def died(found: Seen, again: str) -> str:
+    """`again`: what asks Slurm for workers again, where it was asked."""
+    if again and not found.job:
+        return f"{found} has died; its workers in Slurm go on. {again} asks for those that are missing"
+    return f"{found} has died; what it started may run on. {again or paste.command('worker')} does what is open"
 
 
 # ---- worker ----
@@ -159,7 +180,10 @@ def for_one_host(disk: Disk, host: str, name: str) -> str:
 # ---- wait ----
 
 
-def nobody_works(open_: Collection[Task]) -> str:
+def nobody_works(open_: Collection[Task], m: Muster | None = None) -> str:
     kind = "call" if all(task.is_call for task in open_) else "task"
     has = "has" if len(open_) == 1 else "have"
-    return words.remark(f"waiting for {words.plural(len(open_), kind)} that {has} not ended. {nobody(open_)}")
+    waiting = f"waiting for {words.plural(len(open_), kind)} that {has} not ended."
+    if m is not None and m.present:
+        return "\n".join([words.remark(waiting), *muster.standing(m, [task.id for task in open_])])
+    return words.remark(f"{waiting} {nobody(open_, m)}")

@@ -43,3 +43,8 @@ def read(queue: Path, number: int) -> Array:
         raise UsageError(f"there is no array {number} in {queue}") from None
     except (records.DamagedError, records.NewerVersionError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def numbers(queue: Path) -> list[int]:
+    """Of all arrays, in their order."""
+    return sorted(int(name) for name in names(queue / FOLDER) if records.number(name))

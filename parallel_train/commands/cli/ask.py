@@ -68,7 +68,8 @@ def cancel(tasks: Words = None, *, shared_group: SharedGroup = False, directory:
     """Stop tasks, and start them no more.
 
     What runs of them is stopped with all that it started (INT, TERM, KILL, 10 s apart); what waits is not started.
-    Tasks that need them do not run. It holds until you retry them.
+    Tasks that need them do not run. It holds until you retry them. Workers that wait in Slurm are cancelled there once
+    nothing is left for them.
 
     Examples:
       parallel-train cancel 3

@@ -36,7 +36,8 @@ def status(
     """Where every task stands.
 
     One line for each task: its number, its state, where and how long it ran, and why it is so. A task's number
-    stays, and stands for it in every command. Below, how many are in which state, and who works on them.
+    stays, and stands for it in every command. Below, how many are in which state, and who works on them; where Slurm
+    was asked for workers, which run, and which wait and why.
 
     Examples:
       parallel-train status                  all tasks
