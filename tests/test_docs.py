@@ -15,6 +15,7 @@ from parallel_train.commands.app import COMMANDS
 from parallel_train.core.state import Ended, Ending, State
 from parallel_train.errors import NothingSelectedError, UsageError
 from tests.support.call import Caller
+from tests.support.slurm import stand_in
 from tests.support.sweep import Project
 from tests.support.sweep import project as make
 
@@ -86,7 +87,7 @@ def written(tmp_path_factory: pytest.TempPathFactory):
     """A project as somebody has it who follows the README, with a train.py that takes no time."""
     with make(tmp_path_factory.mktemp("readme")) as project:
         shutil.copytree(HERE / "tasks", project.root / "tasks")
-        mine, search = blocks("yaml")
+        mine, _, search = blocks("yaml")
         project.write("tasks/mine.yaml", mine)
         project.write("tasks/tree.yaml", search)
         project.write("train.py", TRAIN)
@@ -103,6 +104,8 @@ def on_slots(command: str, project: Project) -> list[str]:
     _, *words = shlex.split(command)
     if words and words[0] in NO_RUN:
         return words
+    if "--on" in words:  # tests/slurm runs it on a cluster
+        return [*words, "-n"]
     if "--gpus" in words:
         at = words.index("--gpus")
         del words[at : at + 2]
@@ -115,6 +118,7 @@ def test_the_commands_work_in_the_order_in_which_they_stand(
     written: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     call = Caller(written.root, monkeypatch, capsys)
+    stand_in(written.root / ".parallel-train", written.root / "slurm", monkeypatch)
     assert len(commands()) >= 9
     for command in commands():
         found = call(*on_slots(command, written))
@@ -122,6 +126,43 @@ def test_the_commands_work_in_the_order_in_which_they_stand(
         assert found.code == wanted, f"{command}: {found.out}{found.err}"
         assert "Traceback" not in found.out + found.err
     assert len(list(written.root.glob("output/mine/lr*/seed*/metrics.json"))) == 6
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Gives the script that the README's first command for Slurm prints, and what it is called by there."""
+    project = tmp_path / "my-project"
+    (project / "tasks").mkdir(parents=True)
+    (project / "tasks/mine.yaml").write_text(blocks("yaml")[0])
+    (project / "train.py").write_text(TRAIN)
+    call = Caller(project, monkeypatch, capsys)
+    stand_in(project / ".parallel-train", tmp_path / "slurm", monkeypatch)
+    (command,) = (line for line in commands() if "--on slurm" in line and line.endswith(" -n"))
+
+    def script(*more: str) -> str:
+        found = call(*shlex.split(command)[1:], *more)
+        assert found.code == 0, found.err
+        return found.out[found.out.index("#!/bin/bash") :].replace(str(project), "/home/anna/my-project")
+
+    return script
+
+
+def test_the_script_for_slurm_is_the_one_that_is_sent(scripted):
+    text = re.sub(r"(?<=exec )\S+", "/home/anna/parallel-train/.venv/bin/python3", scripted())
+    (shown,) = blocks("bash")
+    mark = re.compile(r"parallel-train-[0-9a-f]{8}-1$", re.MULTILINE)
+    assert mark.sub("", text).strip() == mark.sub("", shown).strip()
+    assert len(mark.findall(shown)) == 1
+
+
+def test_what_a_site_always_wants_goes_into_the_script(scripted):
+    Path("configs").mkdir()
+    Path("configs/slurm.yaml").write_text(blocks("yaml")[1])
+    text = scripted()
+    for option in ("--account=my_lab", "--partition=gpu", "--time=4:00:00", "--mem=64G"):
+        assert f"\n#SBATCH {option}\n" in text
+    for line in ("module load cuda/12.4", "export NCCL_DEBUG=WARN", "source ~/venv/bin/activate"):
+        assert f"\n{line}\n" in text
 
 
 def test_the_search_is_a_task_file(written: Project):
