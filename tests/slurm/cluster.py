@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -72,6 +73,7 @@ PartitionName=closed Nodes={all} MaxTime=1 State=DOWN
 """
 
 
+@cache
 def missing() -> str:
     """Why there is no Slurm here; empty where there is. Installs it where that is wanted."""
     if shutil.which("slurmctld", path=_PATH) and shutil.which("munged", path=_PATH):
