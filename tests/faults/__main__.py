@@ -23,7 +23,7 @@ from tests.faults.frame import STATE, Plan, Verdict, report
 HERE = Path(__file__).parent
 ALL = (
     *("kill", "crashpoints", "workers", "sharedfs", "nfs", "simulate"),
-    *("contain", "reuse", "exhaust", "logs", "input", "corrupt", "faces", "mutants"),
+    *("contain", "reuse", "exhaust", "logs", "input", "corrupt", "faces", "cable", "mutants"),
 )
 CAMPAIGNS = tuple(name for name in ALL if (HERE / f"{name}.py").exists())
 
