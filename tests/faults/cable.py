@@ -132,7 +132,13 @@ def judge(piece: Piece, codes: dict[str, int], lookout: Lookout, strike: Strike)
     for path in project.root.glob("output/*/written"):
         found.on_output(path.parent.name, path.read_text())
     effects = list(found.on_effects(project.effects()))
-    owners = [told.claims[key]["owner"] for key in found.struck]
+    # Slurm gives an element another turn elsewhere, and stops what its host had begun again as soon as it is back.
+    stopped = {key for key, end in told.ends.items() if end["stopped"] and lookout.attempts[key].claimed > strike.at}
+    piece.count(stopped_by_slurm=len(stopped))
+    for key in stopped:
+        if lookout.attempts[key].owner["boot"] != strike.boot:
+            piece.fault(f"{told.names[key[0]]}.{key[1]} was stopped on the near host")
+    owners = [told.claims[key]["owner"] for key in found.struck | stopped]
     expected = Expected(codes, {(owner["pid"], owner["start"]) for owner in owners}, {o["pid"] for o in owners})
     piece.fault(*found.faults, *faults(told, effects, expected), *survivors(project.root))
     lost = Counter(end["outcome"]["lost"] for end in told.ends.values() if "lost" in end["outcome"])

@@ -63,7 +63,7 @@ CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 InactiveLimit=0
 KillWait=5
 MinJobAge=3600
-MaxArraySize=8
+MaxArraySize={most}
 BatchStartTimeout=10
 MessageTimeout=10
 JobRequeue=1
@@ -98,10 +98,12 @@ def _install() -> str:
 
 
 class Cluster:
-    """`user`, where given, owns the cluster and runs its daemons; else whoever runs this does."""
+    """`user`, where given, owns the cluster and runs its daemons; else whoever runs this does. Each node has `gpus`,
+    and an array up to `most` elements.
+    """
 
-    def __init__(self, folder: Path, user: str = "") -> None:
-        self.folder, self.user = folder, user
+    def __init__(self, folder: Path, user: str = "", *, gpus: int = GPUS, most: int = 8) -> None:
+        self.folder, self.user, self.gpus, self.most = folder, user, gpus, most
         self.variables = {"PATH": _PATH, "SLURM_CONF": str(folder / "slurm.conf")}  # for whoever speaks to it
         group = pwd.getpwnam(user).pw_gid if user else 0
         becomes = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--inh-caps=-all"]
@@ -126,20 +128,22 @@ class Cluster:
             (folder / name).mkdir(mode=0o700)
         (folder / "munge.key").write_bytes(os.urandom(1024))
         (folder / "munge.key").chmod(0o600)
-        for gpu in range(GPUS):  # any path that exists will do: the digit at its end is the GPU's number
+        for gpu in range(self.gpus):  # any path that exists will do: the digit at its end is the GPU's number
             (folder / f"gpu{gpu}").symlink_to("/dev/null")
-        (folder / "gres.conf").write_text(f"AutoDetect=off\nName=gpu Type=fake File={folder}/gpu[0-{GPUS - 1}]\n")
+        (folder / "gres.conf").write_text(f"AutoDetect=off\nName=gpu Type=fake File={folder}/gpu[0-{self.gpus - 1}]\n")
         (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         (folder / "plugstack.conf").write_text("")
         host = socket.gethostname().partition(".")[0]
         ports = _free_ports(1 + len(NODES))
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=16 RealMemory=8000 "
-            f"Gres=gpu:fake:{GPUS} State=UNKNOWN"
+            f"Gres=gpu:fake:{self.gpus} State=UNKNOWN"
             for node, port in zip(NODES, ports[1:], strict=True)
         )
         user = self.user or psutil.Process().username()
-        conf = _CONF.format(host=host, ports=ports, user=user, folder=folder, nodes=nodes, all=",".join(NODES))
+        conf = _CONF.format(
+            host=host, ports=ports, user=user, folder=folder, nodes=nodes, all=",".join(NODES), most=self.most
+        )
         (folder / "slurm.conf").write_text(conf)
         if self.user:
             for path in (folder, *folder.iterdir()):
