@@ -9,6 +9,7 @@ from parallel_train.core.facts import Array
 
 Phase = Literal["waiting", "running", "over"]
 
+LATER = "BeginTime"  # the reason of an element that may not begin yet
 CANCEL, DRAIN, STOP, KILL = range(4)  # how an element is dismissed: see ports.Cluster
 
 

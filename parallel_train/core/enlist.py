@@ -33,7 +33,7 @@ def orders(s: Situation, r: Roster, now: float, *, is_leaving: bool) -> list[Dec
         return list(_dismissals(s, r, is_leaving=is_leaving))
     if s.is_paused or r.refused:
         return []
-    return list(_tasks(s, r) if r.terms.is_each else _workers(s, r))
+    return list(_too_late(s, r)) or list(_tasks(s, r) if r.terms.is_each else _workers(s, r))
 
 
 def ask_at(r: Roster, *, is_leaving: bool) -> float:
@@ -71,6 +71,13 @@ def _dismissals(s: Situation, r: Roster, *, is_leaving: bool) -> Iterator[Dismis
     running = tuple(e.job for e in elements if e.phase == "running" and r.told.get(e.job, CANCEL) < level)
     if running and is_leaving:
         yield Dismiss(running, level)
+
+
+def _too_late(s: Situation, r: Roster) -> Iterator[Dismiss]:
+    """Who lost its host goes: others are asked for in its place, and come sooner."""
+    late = {element.job for element in r.put_off} & {element.job for element in ours(s, r)} - r.told.keys()
+    if late and any(_due(s, r)):
+        yield Dismiss(tuple(sorted(late)), CANCEL)
 
 
 def ours(s: Situation, r: Roster) -> Iterator[Element]:

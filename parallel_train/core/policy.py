@@ -13,6 +13,7 @@ SLOT_PROBE = 1.0  # seconds until a slot that somebody else holds is tried again
 BEHIND_PAUSE = 0.05  # seconds without launches after a shim knew more than we did
 NOT_STARTED_MOST = 60.0  # seconds between two attempts that the machine did not start
 TROUBLE_PAUSE = 5.0  # seconds without launches after the machine could not start one (no processes, disk full)
+PUT_OFF = 15.0  # seconds that an element which ran before may wait for its next turn; Slurm itself takes 120
 POLL = 1.0  # seconds between two looks at what other workers wrote
 STOP_BEFORE = 40.0  # seconds before an allocation ends: INT, TERM and KILL are 10 apart, and the ends take their time
 SETTLING = 60.0  # seconds of an allocation that are spent before the first task starts, at most

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from parallel_train.core import policy
-from parallel_train.core.cluster import Element
+from parallel_train.core.cluster import LATER, Element
 from parallel_train.core.events import (
     Claimed,
     ClusterSilent,
@@ -49,6 +49,7 @@ class Roster:
     unseen: set[int] = field(default_factory=set)  # sent since the elements were seen
     elements: tuple[Element, ...] = ()
     told: dict[str, int] = field(default_factory=dict)  # job -> how it was dismissed
+    ran_at: dict[str, float] = field(default_factory=dict)  # job -> when it was seen to run last
     heard_at: float = 0.0  # when the cluster was asked last
     patience: float = 0.0  # seconds until it is asked again
     silences: int = 0  # in a row
@@ -62,6 +63,14 @@ class Roster:
     @property
     def living(self) -> Iterator[Element]:
         return (element for element in self.elements if element.phase != "over")
+
+    @property
+    def put_off(self) -> Iterator[Element]:
+        """Those that lost their host: Slurm gives them another turn, and not soon."""
+        for element in self.living:
+            since = self.heard_at - self.ran_at.get(element.job, self.heard_at)
+            if element.phase == "waiting" and element.reason == LATER and since > policy.PUT_OFF:
+                yield element
 
     def note(self, event: Event) -> None:
         match event:
@@ -94,6 +103,7 @@ class Roster:
         self.unseen.clear()
         running = {element.job for element in self.living if element.phase == "running"}
         self.told = {job: level for job, level in self.told.items() if job in running}
+        self.ran_at.update(dict.fromkeys(running, event.at))
 
     def _on_enlisted(self, event: Enlisted) -> None:
         number = event.array.number

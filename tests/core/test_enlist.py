@@ -259,6 +259,40 @@ def test_a_claim_begins_the_count_anew():
     assert only(decide(s, NOW)).delay == 5.0
 
 
+def test_who_lost_its_host_and_is_put_off_is_replaced_by_one_that_comes_sooner():
+    s = run(A)
+    enlist(s, "running")
+    late = element(0, "waiting", reason="BeginTime")
+    see(s, late, at=NOW + policy.PUT_OFF)  # its own next turn may come in seconds
+    assert decide(s, NOW + policy.PUT_OFF) == []
+    see(s, late, at=NOW + policy.PUT_OFF + 1.0)
+    now = NOW + policy.PUT_OFF + 1.0
+    away = only(decide(s, now))
+    assert away == Dismiss((late.job,), CANCEL)
+    apply(s, Dismissed(away.jobs, away.level))
+    assert decide(s, now) == []  # told once
+    see(s, at=now)
+    assert only(decide(s, now)).delay == policy.ENLIST_FIRST
+
+
+@pytest.mark.parametrize("reason", ["Resources", "Priority"])
+def test_who_only_waits_for_room_is_left_alone(reason):
+    s = run(A)
+    enlist(s, "running")
+    see(s, element(0, "waiting", reason=reason), at=NOW + 100.0)
+    assert decide(s, NOW + 100.0) == []
+    see(s, element(1, "waiting", reason="BeginTime"), at=NOW + 101.0)  # it never ran: we wanted it later
+    assert decide(s, NOW + 101.0) == []
+
+
+def test_nobody_is_replaced_where_nothing_is_left_to_start():
+    s = run(A)
+    enlist(s, "running")
+    happen(s, works(A))
+    see(s, element(0, "waiting", reason="BeginTime"), at=NOW + 100.0)
+    assert decide(s, NOW + 100.0) == []
+
+
 def test_who_lives_still_is_waited_for():
     s = run(*FOUR)
     enlist(s, "over", "running")
