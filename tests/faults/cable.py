@@ -133,7 +133,9 @@ def judge(piece: Piece, codes: dict[str, int], lookout: Lookout, strike: Strike)
         found.on_output(path.parent.name, path.read_text())
     effects = list(found.on_effects(project.effects()))
     # Slurm gives an element another turn elsewhere, and stops what its host had begun again as soon as it is back.
-    stopped = {key for key, end in told.ends.items() if end["stopped"] and lookout.attempts[key].claimed > strike.at}
+    stopped = {
+        key for key, end in told.ends.items() if end.get("stopped") and lookout.attempts[key].claimed > strike.at
+    }
     piece.count(stopped_by_slurm=len(stopped))
     for key in stopped:
         if lookout.attempts[key].owner["boot"] != strike.boot:
