@@ -122,6 +122,8 @@ class ConsoleReporter:
             self._say(said, lasting=True)
 
     def show(self, event: Event, situation: Situation) -> None:
+        if situation.wishes.is_lent and self._is_anothers(event, situation):
+            return  # who asked for the allocation hears of all: here each has its own lines
         if self.setup.record is not None:
             noted = noted_fields(event)
             if noted is not None:
@@ -133,6 +135,15 @@ class ConsoleReporter:
         is_noticed = self.screen is not None and isinstance(event, Interrupted)  # the table says it as long as it holds
         if said is not None and not is_noticed:
             self._say(said, lasting=said.kind == "bad" or isinstance(event, Warned))
+
+    def _is_anothers(self, event: Event, situation: Situation) -> bool:
+        match event:
+            case Claimed(claim):
+                return claim.owner.worker != situation.wishes.worker
+            case Ended(end):
+                return (end.task, end.attempt) not in self.memory.active
+            case _:
+                return False
 
     def tick(self, situation: Situation, now: float) -> float:
         if self.screen is not None:

@@ -9,17 +9,19 @@ import os
 import pty
 import select
 import stat
+from dataclasses import replace
 
 import pytest
 
 from parallel_train.core.apply import apply
-from parallel_train.core.events import HungUp, Interrupted, Launched, Warned
+from parallel_train.core.events import Claimed, HungUp, Interrupted, Launched, Warned
+from parallel_train.core.situation import Wishes
 from parallel_train.report.console import Setup, make_reporter, noted_fields
 from parallel_train.report.outlet import Outlet
 from parallel_train.report.table import ResultRow, results_sheet
 from parallel_train.report.view import view
 from parallel_train.store.journal import Journal
-from tests.support.builders import claimed, ended, situation, task
+from tests.support.builders import WORKER, claim, claimed, ended, situation, task
 
 A = task("a", number=1, output="out/a")
 B = task("b", number=2)
@@ -74,6 +76,16 @@ def test_lines_where_there_is_no_terminal(setup):
     assert "✓ [GPU 0] Task completed: a\n  Time: 01:23:45\n" in text
     assert "\x1b" not in text
     assert not setup.lines.exists()
+
+
+def test_a_worker_in_an_allocation_tells_of_its_own_attempts_alone(setup):
+    s, out = situation(A, B, wishes=Wishes(worker=WORKER, selection=frozenset("ab"), is_lent=True)), io.StringIO()
+    reporter = make_reporter(s, setup, out)
+    elsewhere = replace(claim(B), owner=replace(claim(B).owner, worker="pt1.100.1"))
+    run(reporter, s, claimed(A), Claimed(elsewhere, is_here=False), ended(B), ended(A, output="there"))
+    text = out.getvalue()
+    assert "Task completed: a" in text
+    assert "b" not in text.replace("tasks: 2 to do", "").split()
 
 
 def test_the_status_line_comes_each_interval(setup):
