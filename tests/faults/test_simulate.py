@@ -155,11 +155,11 @@ FAULTS = {  # each with what it must be found by, and a seed from which on that 
     cancels_not_heard: ("cancelled", 6),
     slot_freed_at_the_leaders_exit: ("lives", 2),
     put_aside_twice: ("aside", 1),
-    claim_overwritten_instead_of_linked: ("", 1),
+    claim_overwritten_instead_of_linked: ("", 9),
     slot_not_swept_before_its_end: ("runs though", 40),
     attempts_forgotten: ("failures", 1),
     rounds_not_read: ("", 1),
-    readers_not_waited_for: ("reads", 1),
+    readers_not_waited_for: ("reads", 34),
     pause_not_kept: ("paused", 4),
     exit_code_of_success: ("left with 0", 3),
     states_not_refreshed: ("records say", 1),
@@ -168,7 +168,7 @@ FAULTS = {  # each with what it must be found by, and a seed from which on that 
     taken_over_without_a_last_look: ("had not looked again", 18),
     takeover_that_does_not_wait: ("starts while", 105),
     fence_ignored: ("", 33),
-    never_halted: ("starts while", 59),
+    never_halted: ("starts while", 298),
 }
 
 
