@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import resource
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from parallel_train.core import events, policy, wire
@@ -22,14 +22,16 @@ from parallel_train.core.apply import apply
 from parallel_train.core.copies import worth_it
 from parallel_train.core.decide import decide
 from parallel_train.core.facts import Claim, Lost, Owner
-from parallel_train.core.task import Json, Task
+from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
+from parallel_train.held import Held, Why
 from parallel_train.procs import calls, process, proof
 from parallel_train.procs.runner import check_kernel
 from parallel_train.procs.shim import RefusedError, stamp
 from parallel_train.project.beginning import new_worker
 from parallel_train.project.calling import about, as_call, begin
 from parallel_train.project.company import refuse_other_hosts
+from parallel_train.report import calls as sentences
 from parallel_train.store import submissions
 
 
@@ -54,6 +56,7 @@ class Caller:
         self._first_seen: dict[tuple[str, int], float] = {}  # attempts of others, by this process's own clock
         self.gpus: tuple[str, ...] = ()  # what people are shown of where its calls run
         self._has_joined = False
+        self.on_leave: Callable[[], object] = lambda: None
 
     # ---- what is to be called ----
 
@@ -83,6 +86,21 @@ class Caller:
     def wait(self, seconds: float = policy.POLL) -> None:
         """Until others may have written something."""
         time.sleep(seconds)
+
+    def wait_for_retry(self) -> bool:
+        """Wait a moment where a call is free but for its back-off, and say so; False where none is."""
+        retries = self.situation.delayed
+        left = retries[0][0] - time.monotonic() if retries and not self.situation.is_paused else 0.0
+        if left <= 0:
+            return False
+        self.complain(sentences.retries(self.situation))
+        self.wait(min(left, policy.POLL))
+        return True
+
+    def say_pause(self) -> None:
+        """Where a person's pause keeps calls from being made."""
+        if said := sentences.paused(self.situation, str(self.project)):
+            self.complain(said)
 
     # ---- claims ----
 
@@ -151,6 +169,7 @@ class Caller:
         except RefusedError:
             self.refresh()
             return None
+        self._complaint = ""
         self._apply([events.Claimed(wire.claim_of(claim))])
         self._held = held = Held(self, launch.task, launch.attempt, launch.round, order)
         if doubt := calls.doubt(order):
@@ -192,7 +211,7 @@ class Caller:
 
     # ---- coming and going ----
 
-    def close(self) -> None:
+    def close(self, why: Why = "left") -> None:
         """Leave; a call that has not ended is given back. Also done when the process ends by itself."""
         if not self._has_joined or os.getpid() != self._pid:
             return
@@ -200,7 +219,8 @@ class Caller:
         atexit.unregister(self.close)
         try:
             if self._held is not None:
-                self._held.give_back()
+                self._held.give_back(why)
+            self.on_leave()
         finally:
             self._company.close()
             with suppress(OSError):  # its companion has taken its records away, or others see that it is gone
@@ -214,6 +234,16 @@ class Caller:
         self.disk.join()
         self._has_joined = True
         atexit.register(self.close)
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_term)
+
+    def _on_term(self, number: int, _: object) -> None:
+        """Told to stop (a time limit, torchrun): what is held costs nothing. Dies as it would have without this."""
+        try:
+            self.close("terminated")
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -237,84 +267,3 @@ class Caller:
             self._held = None
         if end is not None:
             self._apply([events.Ended(wire.end_of(end), time.monotonic())])
-
-
-@dataclass(slots=True)
-class Held:
-    """A call that this process has claimed. It ends once: by `succeed`, `fail` or `give_back`."""
-
-    caller: Caller
-    task: Task
-    attempt: int
-    round: int
-    order: calls.Order
-    is_copy: bool = False  # of a call that another process is making
-    _began: float = field(default_factory=time.monotonic)
-    _cpu: float = field(default_factory=time.process_time)
-
-    def begin(self) -> None:
-        """From now on it counts as the call's time."""
-        self._began, self._cpu = time.monotonic(), time.process_time()
-
-    def is_taken(self) -> bool:
-        """Whether somebody else has ended it: after a lease of silence, by a cancel, or a copy was faster."""
-        try:
-            return calls.is_taken(self.order)
-        except OSError:
-            return False  # can't be seen now: the end will tell
-
-    def is_cancelled(self) -> bool:
-        """Whether a person has cancelled it. Its result will not count."""
-        try:
-            self.caller.refresh()
-        except OSError:
-            return False
-        return self.caller.situation.lines[self.task.id].is_cancelled
-
-    def succeed(self, result: Mapping[str, Json]) -> bool:
-        """Write `result` to the call's output, as a JSON object; whether it is the one that counts.
-
-        The first result of a round stands, and its end after it. A full disk is waited out; where that does not help
-        the call has failed, and UsageError says why. Raises TypeError for what JSON can't hold.
-        """
-        if self.is_taken():
-            self.caller.ended(self, None)
-            return False
-        try:
-            stands = calls.publish(self.order, result, self.caller.complain)
-        except OSError as error:
-            why = f"its result can't be written to {self.order['output']}: {error.strerror}"
-            self.fail(why)
-            raise UsageError(f"{self.task.name}: {why}") from error
-        return self.end({"outcome": {"exited": 0}, "output": "there"}) and stands
-
-    def fail(self, note: str) -> bool:
-        """Say that it failed, and why in one line, such as "ValueError: …"; whether that end stands.
-
-        A copy that fails says nothing: the call itself may succeed.
-        """
-        if self.is_copy:
-            return False
-        return self.end({"outcome": {"exited": 1}, "note": note})
-
-    def give_back(self) -> None:
-        """Free it for others; that costs nothing."""
-        if self.is_copy:
-            return
-        self.end({"outcome": {"signalled": 2}, "stopped": "worker"})
-
-    def end(self, how: Mapping[str, object]) -> bool:
-        used = {
-            "started": self.order["started"],
-            "seconds": time.monotonic() - self._began,
-            "cpu_seconds": round(time.process_time() - self._cpu, 3),
-            "max_rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        }
-        try:
-            end = calls.end(self.order, {**used, **how}, self.caller.complain)
-        except OSError as error:
-            self.caller.ended(self, None)
-            queue = self.order["queue"]
-            raise UsageError(f"how {self.task.name} ended can't be written to {queue}: {error.strerror}") from error
-        self.caller.ended(self, end)
-        return end is not None

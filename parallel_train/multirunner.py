@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from parallel_train.caller import Caller, Held
+from parallel_train.caller import Caller
 from parallel_train.core import grid
 from parallel_train.core.grid import Point
 from parallel_train.core.plain import plain
@@ -24,6 +25,7 @@ from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line, Running, is_satisfied
 from parallel_train.core.task import Json, Metric, Task
 from parallel_train.errors import UsageError
+from parallel_train.held import Held
 from parallel_train.procs import calls, reservations
 from parallel_train.project import reading
 from parallel_train.report import paste
@@ -165,6 +167,7 @@ class MultiRunner:
             held = caller.next() or (caller.copy() if self.speculate else None)
             if held is not None or caller.is_over:
                 return held
+            caller.say_pause()
             if time.monotonic() - marked > _SYNC:
                 marked = time.monotonic()
                 self._mark(caller)
@@ -184,8 +187,7 @@ class MultiRunner:
             held.fail(traceback.format_exception_only(error)[-1].strip())
             return False
         except BaseException:  # Ctrl-C: the point is free for others
-            held.give_back()
-            self._mark(held.caller)
+            held.give_back("interrupted")
             raise
         if held.succeed(result):
             self._say(f"{number}: {value}")
@@ -254,6 +256,7 @@ class MultiRunner:
         if self._caller is None or self._pid != os.getpid():
             self._pid = os.getpid()
             self._caller = Caller(self.ini_dir, lease=self.lease, repeat=True)
+            self._caller.on_leave = partial(self._mark, self._caller)
             self._caller.log = os.path.relpath(self._lines(self._caller), self.ini_dir)
             strange = {line.task.source for line in self._caller.situation.lines.values()} - {SOURCE}
             if strange:

@@ -19,7 +19,7 @@ ROOT = Path(parallel_train.__file__).parent
 PACKAGE = "parallel_train"
 MODULES = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py"))
 # These, and what stands behind them, may import torch.
-FACES = ("agents/checkpoints.py", "agents/ranks.py", "caller.py", "finder.py", "multirunner.py", "training/")
+FACES = ("agents/checkpoints.py", "agents/ranks.py", "caller.py", "finder.py", "held.py", "multirunner.py", "training/")
 # `{python} -m` programs of their own, started as processes and never imported.
 PROGRAMS = ("demo/",)
 # Where any error whatever is caught: one for people, and one for what a person's own model raises.
@@ -41,9 +41,10 @@ ALLOWED = {
     "project": {"core", "errors", "ports", "store", "procs", "report", "project"},
     "training": {"errors", "procs", "training"},
     "finder": {"errors", "training"},
-    "caller": {"core", "errors", "procs", "store", "project"},
-    "multirunner": {"caller", "core", "errors", "procs", "project", "report", "results", "store"},
-    "agents": {"agents", "caller", "core", "errors", "results", "store"},
+    "held": {"core", "errors", "procs"},
+    "caller": {"core", "errors", "held", "procs", "store", "project", "report"},
+    "multirunner": {"caller", "held", "core", "errors", "procs", "project", "report", "results", "store"},
+    "agents": {"agents", "caller", "core", "errors", "held", "results", "store"},
     "search": {"agents"},
     # Not the faces: what they cost only their own callers pay.
     "commands": {

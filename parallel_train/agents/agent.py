@@ -15,8 +15,9 @@ from typing import Any, ClassVar, TypeVar
 from parallel_train.agents import checkpoints, plan, ranks
 from parallel_train.agents.hold import Hold
 from parallel_train.agents.plan import Draws, Ground, Mode, Plan, SearchError
-from parallel_train.caller import Caller, Held
+from parallel_train.caller import Caller
 from parallel_train.core.space import Space, SpaceError, from_matrix, from_tree
+from parallel_train.held import Held
 
 _LOOK = 0.5  # seconds between two looks for something to try
 
@@ -42,6 +43,7 @@ class DistributedAsynchronousSearch:
         mode: Mode = "max",
         seed: int | None = None,
         args: Namespace | None = None,
+        wait: float = 0.0,
     ) -> None:
         if k is not None and (not isinstance(k, int) or k < 1):
             raise SearchError(f"k is {k!r}: it is how many points are drawn, a whole number from 1, or None for all")
@@ -60,7 +62,7 @@ class DistributedAsynchronousSearch:
         self._is_told = ranks.own_rank() != 0
         if not self._is_told:
             self._begin()
-            self.get_new_combination()
+            self.get_new_combination(wait=wait)
 
     @classmethod
     def from_config(  # noqa: PYI019  typing.Self is Python 3.11's
@@ -74,7 +76,8 @@ class DistributedAsynchronousSearch:
     ) -> Some:
         """An agent of the search that `config` describes (see core.space.from_tree). `k`: how many points are drawn.
 
-        `options`: `mode` ("max" or "min") and `seed`, both the same for all agents of a search.
+        `options`: `mode` ("max" or "min") and `seed`, both the same for all agents of a search; `wait`: as
+        `get_new_combination`.
         Raises SpaceError with all that is wrong in `config`; `lenient` repairs what has one likely meaning.
         """
         try:

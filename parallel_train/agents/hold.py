@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
-import threading
 from dataclasses import dataclass
 
 from parallel_train.agents.plan import Plan
-from parallel_train.caller import Caller, Held
+from parallel_train.caller import Caller
+from parallel_train.held import Held, Why
 
 
 @dataclass(slots=True)
@@ -25,20 +24,24 @@ class Hold:
 
     def claim(self) -> bool:
         """Hold the next trial; False where nothing is free now."""
-        while (held := self.caller.next()) is None:
-            situation = self.caller.situation
-            if situation.is_paused or situation.ready_cpu:
-                break  # there is more to claim, only not now
-            block = self.plan.more(situation, self.caller.project)
-            if block is None:
-                break
-            self.caller.submit(*block, keep=True)
+        while (held := self.caller.next()) is None and (self._ask_for_more() or self.caller.wait_for_retry()):
+            pass
+        if held is None:
+            self.caller.say_pause()
         self.held, self.before = held, getattr(sys, "last_value", None)
         atexit.unregister(self.at_exit)
         atexit.register(self.at_exit)  # what is registered last runs first: before the caller leaves
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self.on_term)
         return held is not None
+
+    def _ask_for_more(self) -> bool:
+        """Put further trials into the queue; False where more can be claimed there already, or there are none."""
+        situation = self.caller.situation
+        if situation.is_paused or situation.ready_cpu:
+            return False
+        block = self.plan.more(situation, self.caller.project)
+        if block is not None:
+            self.caller.submit(*block, keep=True)
+        return block is not None
 
     def release(self) -> Held | None:
         """What is held, which the caller of this ends."""
@@ -49,21 +52,13 @@ class Hold:
         """Whether nothing is left to try, nor is being tried by anybody, as far as was read."""
         return self.caller.is_over and self.plan.more(self.caller.situation, self.caller.project) is None
 
-    def let_go(self) -> None:
+    def let_go(self, why: Why = "dropped") -> None:
         """The agent is not there any more: what it holds costs nothing, and goes to the next caller."""
         atexit.unregister(self.at_exit)
         if self.pid == os.getpid():
             if (held := self.release()) is not None:
-                held.give_back()
+                held.give_back(why)
             self.caller.close()
-
-    def on_term(self, number: int, _: object) -> None:
-        """Told to stop (a time limit, torchrun): what is held costs nothing. Dies as it would have without this."""
-        try:
-            self.let_go()
-        finally:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
 
     def at_exit(self) -> None:
         """As `let_go`, but an error that nobody caught counts as the trial's."""
@@ -71,4 +66,4 @@ class Hold:
         is_its = self.pid == os.getpid() and error is not self.before
         if is_its and isinstance(error, Exception) and (held := self.release()) is not None:
             held.fail(f"{type(error).__name__}: {error}")
-        self.let_go()
+        self.let_go("interrupted" if is_its and isinstance(error, KeyboardInterrupt) else "left")

@@ -9,9 +9,9 @@ from typing import Any
 from parallel_train.agents import checkpoints
 from parallel_train.agents.agent import DistributedAsynchronousSearch
 from parallel_train.agents.plan import Ground, Halvings, Plan, SearchError
-from parallel_train.caller import Held
 from parallel_train.core import halving
 from parallel_train.core.space import Space
+from parallel_train.held import Held
 
 
 class DistributedAsynchronousHyperBand(DistributedAsynchronousSearch):

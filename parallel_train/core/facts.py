@@ -11,6 +11,7 @@ Verdict = Literal["succeeded", "failed", "free", "lost"]
 OutputState = Literal["none", "there", "missing", "empty", "not done"]
 # Its process is dead, its machine was started anew, or it was silent for a lease.
 LostBy = Literal["killed", "rebooted", "expired"]
+GIVEN_BACK = "its process"  # stopped so: a call that its own process did not finish
 Asking = Literal["cancel", "pause", "resume", "priority", "retry", "add", "excuse"]
 
 

@@ -9,7 +9,18 @@ from itertools import groupby
 
 from parallel_train.core import explain, policy
 from parallel_train.core.explain import Reason
-from parallel_train.core.facts import End, Exited, Lost, NotStarted, Outcome, Request, Signalled, TimedOut, verdict
+from parallel_train.core.facts import (
+    GIVEN_BACK,
+    End,
+    Exited,
+    Lost,
+    NotStarted,
+    Outcome,
+    Request,
+    Signalled,
+    TimedOut,
+    verdict,
+)
 from parallel_train.core.situation import Situation
 from parallel_train.core.task import Task
 from parallel_train.report import paste
@@ -134,6 +145,8 @@ def end(ended: End, task: Task | None = None) -> str:
     text = outcome(ended.outcome, task)
     if isinstance(ended.outcome, NotStarted | Lost | TimedOut):
         return text
+    if ended.stopped == GIVEN_BACK:
+        return f"given back: {clean(ended.note)}"
     if ended.stopped:
         text = f"stopped by {clean(ended.stopped)}, {text}"
     elif ended.outcome == Exited(0) and verdict(ended) == "failed":

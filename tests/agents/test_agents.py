@@ -210,15 +210,32 @@ def test_the_blocks_of_a_huge_space_join_without_gap():
     assert max(len(draws._positions(nth)) for nth in range(12)) == 4096
 
 
-def test_a_pause_asks_for_no_more_of_a_huge_space(root):
+def test_a_pause_asks_for_no_more_of_a_huge_space(root, capsys):
     agent = grid(root, {"root": choice("x", list(range(1000)))})
     pause(root, [], sys.stdout)
     agent.get_new_combination(1.0)
     assert agent.combination is None
     assert len(list((root / ".parallel-train/tasks").iterdir())) == 1
+    assert f"the queue is paused: parallel-train resume -C {root}\n" in capsys.readouterr().err
     resume(root, [], sys.stdout)
     agent.get_new_combination()
     assert agent.index == 1
+
+
+def test_what_is_paused_of_the_rest_is_said(root, capsys):
+    agent = grid(root)
+    pause(root, ["trial-1", "trial-2", "trial-3"], sys.stdout)
+    agent.get_new_combination(1.0)
+    assert agent.combination is None
+    assert f"paused: trial-1, trial-2, trial-3 (parallel-train resume -C {root} 2-4)\n" in capsys.readouterr().err
+
+
+def test_what_failed_a_moment_ago_is_waited_for(root, capsys):
+    one = {"root": choice("lr", [0.1])}
+    failed = grid(root, one)
+    failed._hold.release().fail("ValueError: no")
+    assert grid(root, one).index == 0
+    assert "trying again what failed: trial-0\n" in capsys.readouterr().err
 
 
 def test_each_point_is_repeated(root, shown):
@@ -345,8 +362,12 @@ def test_whoever_leaves_without_a_result_frees_the_point_and_an_error_counts(roo
     assert [task["attempts"] for task in shown("status")["tasks"]] == [6, 0]
     kinds = [json.loads(path.read_text().splitlines()[0]) for path in sorted((root / ".parallel-train/ends").iterdir())]
     assert [(end["outcome"], end.get("stopped", "")) for end in kinds] == [
-        *[({"signalled": 2}, "worker")] * 4,
+        ({"exited": 1}, "its process"),
+        ({"signalled": 2}, "its process"),
+        ({"exited": 1}, "its process"),
+        ({"signalled": 15}, "its process"),
         ({"lost": "killed"}, ""),
         ({"exited": 1}, ""),
     ]
     assert "ValueError: too" in json.dumps(shown("explain", "trial-0"))
+    assert "given back: its process ended without finishing the call" in json.dumps(shown("explain", "trial-0"))

@@ -68,7 +68,7 @@ def test_a_save_that_fails_or_is_killed_leaves_the_last_one_whole(root):
 def test_whoever_has_lost_the_point_overwrites_nothing(root):
     agent = grid(root)
     agent.save_checkpoint({"epoch": 1})
-    agent._hold.held.give_back()  # as others see it who took it over
+    agent._hold.held.give_back("dropped")  # as others see it who took it over
     theirs = Path(agent.path).with_name(f".{Path(agent.path).name}.1-0.part")  # as they save at this moment
     theirs.touch()
     assert not agent.save_checkpoint({"epoch": 2})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,18 @@ def test_a_rung_that_is_not_over_promotes_nobody(root):
     best = slow.index
     other.get_new_combination(wait=10)
     assert (other.level, other.index) == (1, best)
+
+
+def test_whoever_joins_while_a_rung_is_full_waits_for_the_next(root):
+    slow, other = agent(root, 3), agent(root, 3)
+    other.get_new_combination(1.0)
+    other.get_new_combination(2.0)
+    best = slow.index
+    ending = threading.Timer(0.3, slow.finish_combination, [3.0])
+    ending.start()
+    joined = agent(root, 3, wait=30)
+    ending.join()
+    assert (joined.level, joined.index) == (1, best)
 
 
 def test_a_result_that_a_disk_does_not_show_yet_is_waited_for(root):

@@ -15,12 +15,13 @@ from contextlib import closing
 
 import pytest
 
-from parallel_train.caller import Caller, Held
+from parallel_train.caller import Caller
 from parallel_train.commands import ask
 from parallel_train.core.situation import name_of
 from parallel_train.core.state import Ended
 from parallel_train.core.task import Metric, Task
 from parallel_train.errors import UsageError
+from parallel_train.held import Held
 from parallel_train.procs import calls, process
 from parallel_train.store import records
 from tests.support.sweep import Project
@@ -111,7 +112,7 @@ def _umask() -> int:
 
 def test_what_is_given_back_costs_nothing_and_what_fails_comes_again_after_a_while(caller, other, project, asked):
     held = taken(caller)
-    held.give_back()
+    held.give_back("dropped")
     again = taken(other)
     assert (again.task.name, again.attempt) == (held.task.name, 2)
     assert again.fail("ValueError: no")
@@ -179,7 +180,7 @@ def test_it_is_seen_while_it_works_and_gone_when_it_leaves(caller, project, aske
     assert "No process makes these calls" not in asked("status").out
     beat = project.root / ".parallel-train" / "beats" / f"{held.task.id}.{held.attempt}"
     assert not beat.exists()  # a call shorter than a beat writes none
-    held.give_back()
+    held.give_back("dropped")
     caller.close()
     assert project.queue("workers") == project.queue("beats") == []
     assert "No process makes these calls now: start their script again" in asked("status").out

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from parallel_train import MultiRunner, find_best_gpu
+from parallel_train.commands.ask import pause, resume
 from parallel_train.errors import UsageError
 from tests.faces.script import EXAMPLE, POINTS, Script
 from tests.support.host import ENTER, Host, is_possible
@@ -234,18 +235,33 @@ def test_a_process_leaves_after_so_many_errors_and_its_points_stay(project):
     assert script.calls("began")["1"] == 2
 
 
-def test_ctrl_c_gives_the_point_back_at_no_cost(script, project, asked):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_told_to_stop_gives_the_point_back_at_no_cost(script, project, asked, number):
     script.write(EXAMPLE, wait="while not os.path.exists('go'): time.sleep(0.01)", options="")
     first = script.start()
     wait_until(script.callers, "a call is being made")
-    first.send_signal(signal.SIGINT)
+    first.send_signal(number)
     assert first.wait(30) != 0
     assert script.markers() == {f"{number}_to_run" for number in range(18)}
     project.write("go", "")
     assert script.run()[0] == 0
     assert script.calls("ended") == EVERY_POINT_ONCE
     assert Project(project.root / "ini").status()["point0"]["ending"] == "succeeded"
-    assert "worker" in asked("explain", "ini", "1").out
+    assert f"({number.name})" in asked("explain", "ini", "1").out
+
+
+def test_a_pause_is_said_once_and_waited_out(script, project):
+    script.write(EXAMPLE, wait="", options="if_log=False")
+    grid = [[16, 64, 256], [1, 2], [0.001, 0.01, 0.1]]
+    runner(project).generate_ini(grid)
+    pause(script.ini, [], sys.stdout)
+    running = script.start()
+    said = f"the queue is paused: parallel-train resume -C {script.ini}"
+    wait_until(lambda: said in project.said, "it says what it waits for")
+    resume(script.ini, [], sys.stdout)
+    assert running.wait(60) == 0
+    assert project.said.count("is paused") == 1
+    assert script.calls("ended") == EVERY_POINT_ONCE
 
 
 # ---- cancel ----
