@@ -147,16 +147,19 @@ class DistributedAsynchronousSearch:
 
     # ---- what came out ----
 
-    def save_checkpoint(self, states: object) -> bool:
-        """Keep `states` (whatever torch.save takes) at `path`, in place of what was there. It ends nothing.
+    def save_checkpoint(self, states: object, *, weights_only: bool = True) -> bool:
+        """Keep `states` at `path`, in place of what was there. It ends nothing.
 
         False where nothing was saved: on other ranks than 0, and where the trial has been given to somebody else.
+        Raises CheckpointError for what `load_checkpoint` with the same `weights_only` could not read, such as a model.
         """
         hold = self._own_hold()
         if hold is None:
             return False
         held = hold.held
-        return checkpoints.save(self._own_path(), states, lambda: held is None or not held.is_taken())
+        return checkpoints.save(
+            self._own_path(), states, lambda: held is None or not held.is_taken(), weights_only=weights_only
+        )
 
     def load_checkpoint(self, *, weights_only: bool = True, map_location: Any = None) -> Any:
         """What was saved for this trial, be it by an agent that died or on the rung below; None where nothing was.

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 from parallel_train.errors import ParallelTrainError
@@ -15,13 +16,14 @@ from parallel_train.store import records
 
 
 class CheckpointError(ParallelTrainError):
-    """A checkpoint that is not to be loaded as asked."""
+    """A checkpoint that is not to be loaded, or saved, as asked."""
 
 
-def save(path: Path, states: object, is_ours: Callable[[], bool]) -> bool:
+def save(path: Path, states: object, is_ours: Callable[[], bool], *, weights_only: bool = True) -> bool:
     """Make `states` what `path` holds, whatever it held before, once they are on the disk as a whole.
 
     False, and nothing is changed, where `is_ours` says that the trial has been given to somebody else.
+    Raises CheckpointError for what `load` could not read with the same `weights_only`.
     """
     import torch  # noqa: PLC0415  where it is used
 
@@ -37,6 +39,8 @@ def save(path: Path, states: object, is_ours: Callable[[], bool]) -> bool:
             torch.save(states, file)
             file.flush()
             os.fsync(file.fileno())
+        if weights_only:
+            _check_readable(temporary)
         if not is_ours():
             return False
         temporary.replace(path)
@@ -45,6 +49,18 @@ def save(path: Path, states: object, is_ours: Callable[[], bool]) -> bool:
     with suppress(OSError):  # it stands; only a power loss could still take it
         records.sync_folder(str(folder))
     return True
+
+
+def _check_readable(file: Path) -> None:
+    import torch  # noqa: PLC0415  where it is used
+
+    try:
+        torch.load(file, weights_only=True, mmap=True, map_location="cpu")  # the weights themselves are not read
+    except UnpicklingError as error:
+        raise CheckpointError(
+            "load_checkpoint() could not read that: save model.state_dict() in place of the model, and plain values in "
+            "place of objects. To keep objects all the same, save and load with weights_only=False"
+        ) from error
 
 
 def hand_on(path: Path, target: Path) -> None:

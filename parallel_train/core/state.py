@@ -94,6 +94,12 @@ class Line:
         return self.urgency.tasks[self.task.id] if self.urgency else self.task.priority
 
     @property
+    def retries(self) -> int:
+        """How often the newest round repeats a failure: a call that had failed is tried once more by a new start."""
+        is_repeated = self.task.is_call and bool(self.rounds) and self.rounds[-1].why == "failed before"
+        return 0 if is_repeated else self.task.retries
+
+    @property
     def is_paused(self) -> bool:
         return self.hold is not None and self.hold.kind == "pause"
 
@@ -314,6 +320,6 @@ def _again(line: Line, last: Attempt, found: Verdict) -> State:
         free = count(line, "lost") + sum(a.number in line.excused for a in line.tries)
         return Ready() if free < policy.LOST_LIMIT else Ended("failed", last.number)
     failures = count(line, "failed")
-    if failures > line.task.retries:
+    if failures > line.retries:
         return Ended("failed", last.number)
     return Waiting(why="back-off", until=last.seen + policy.backoff(line.task.id, failures))

@@ -77,9 +77,20 @@ def test_whoever_has_lost_the_point_overwrites_nothing(root):
     assert not agent.finish_combination(1.0)
 
 
+def test_what_could_not_be_loaded_is_refused_when_it_is_saved(root):
+    agent = grid(root)
+    model = torch.nn.Linear(2, 1)
+    agent.save_checkpoint({"model": model.state_dict(), "optimizer": torch.optim.Adam(model.parameters()).state_dict()})
+    for states in (model, {"model": model}, {"path": Path("x")}):
+        with pytest.raises(CheckpointError, match=r"save model\.state_dict\(\)"):
+            agent.save_checkpoint(states)
+    assert parts(agent) == []
+    assert set(agent.load_checkpoint()) == {"model", "optimizer"}
+
+
 def test_objects_are_loaded_only_where_that_is_asked_for_and_from_a_private_file(root):
     agent = grid(root)
-    agent.save_checkpoint({"path": Path("x")})
+    agent.save_checkpoint({"path": Path("x")}, weights_only=False)
     with pytest.raises(pickle.UnpicklingError, match="weights_only"):
         agent.load_checkpoint()
     Path(agent.path).chmod(0o664)

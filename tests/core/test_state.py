@@ -29,6 +29,8 @@ from tests.support.builders import (
 A = task("a")
 OUT = task("a", output="out/a")
 RETRY = task("a", retries=2)
+CALL = task("a", retries=2, is_call=True)
+FAILED = [event for number in (1, 2, 3) for event in ran(CALL, number, 1)]
 OTHER = replace(A, identity="another")
 
 
@@ -105,6 +107,13 @@ def test_what_an_end_means(end, expected):
             Ended("failed", 2),
         ),
         ([claimed(A), RoundOpened(round_(A)), ended(A)], A, Ready()),
+        # a call that had failed is tried once more, not as often as at first
+        (FAILED, CALL, Ended("failed", 3)),
+        (
+            [*FAILED, RoundOpened(round_(CALL, why="failed before")), claimed(CALL, 4, round=2), ended(CALL, 4, 1)],
+            CALL,
+            Ended("failed", 4),
+        ),
         ([claimed(A), RoundOpened(round_(A))], A, Running(1)),
     ],
 )

@@ -222,6 +222,8 @@ def test_a_poison_point_is_given_up_after_three_errors_and_the_others_are_made(p
     assert "ValueError: no 1" in logs.out
     assert logs.err == ""
     assert "ValueError: no 1" in asked("explain", "ini", "2").out
+    assert script.run()[0] == 0
+    assert script.calls("began") == {"0": 1, "1": 4, "2": 1}  # the next start tries it once more
 
 
 def test_a_process_leaves_after_so_many_errors_and_its_points_stay(project):
