@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import pickle
-import re
 import sys
 import time
 import traceback
@@ -22,19 +21,19 @@ from parallel_train.core import grid
 from parallel_train.core.grid import Point
 from parallel_train.core.plain import plain
 from parallel_train.core.situation import Situation
-from parallel_train.core.state import Line, Running, is_satisfied
+from parallel_train.core.state import Line, is_satisfied
 from parallel_train.core.task import Json, Metric, Task
 from parallel_train.errors import UsageError
 from parallel_train.held import Held
 from parallel_train.procs import calls, reservations
-from parallel_train.project import reading
-from parallel_train.report import paste
+from parallel_train.project import markers, reading
+from parallel_train.project.calling import as_call
+from parallel_train.report import paste, words
 from parallel_train.results.metrics import as_number, rank
 from parallel_train.store import records
 
 SOURCE = "MultiRunner"  # stands where other tasks have their task file
 GIVEN_UP_AFTER = 3  # errors of one point
-_MARKER = re.compile(r"(\d+)_(to_run|running|finished)")
 _MOST_NAMED = 10  # points that did not finish
 _SYNC = 1.0  # seconds between two looks at the markers
 
@@ -76,7 +75,7 @@ class MultiRunner:
         self.result_dir = Path(os.path.abspath(result_dir))  # noqa: PTH100
         self.max_error_times, self.if_log, self.speculate, self.mode = max_error_times, if_log, speculate, mode
         self.lease = lease
-        self._points: list[Point] = []
+        self._points: dict[int, Point] = {}
         self._caller: Caller | None = None
         self._pid = 0
 
@@ -92,19 +91,29 @@ class MultiRunner:
         """Every combination of one value of each list is a point, the last list fastest; all of them or none.
 
         Several processes may do so at once. Where the folder holds another grid that is an error, unless
-        `reserve_old_ini` is False: then this one takes its place, and what is finished of points that stay the same
-        stays finished. With `show_ini` the points are printed. Raises UsageError.
+        `reserve_old_ini` is False: then this one takes its place, and points that are in both keep their numbers and
+        results. With `show_ini` the points are printed. Raises UsageError.
         """
-        self._points = grid.points(args_list)
-        tasks = [self._task(number, point) for number, point in enumerate(self._points)]
-        _refuse_old_files(self.ini_dir)
+        points = grid.points(args_list)
+        tasks = [self._task(number, point) for number, point in enumerate(points)]
+        markers.refuse_others(self.ini_dir)
         caller = self._begin()
-        caller.submit(SOURCE, tasks, settle=self._keep_old if reserve_old_ini else None)
+
+        def settle(before: tuple[Task, ...], wanted: tuple[Task, ...]) -> tuple[Task, ...]:
+            """Points that were there keep their numbers, and with them their results."""
+            numbers = grid.numbers([task.params for task in wanted], {_number(t): t.params for t in before})
+            self._points = dict(zip(numbers, points, strict=True))
+            found = tuple(as_call(self._task(number, self._points[number]), SOURCE) for number in sorted(numbers))
+            if reserve_old_ini:
+                self._refuse_another(before, found)
+            return found
+
+        caller.submit(SOURCE, tasks, settle=settle)
         self._mark(caller)
         if show_ini:
-            for point in self._points:
+            for point in points:
                 print(*point)
-        self._say(f"{len(tasks)} points in {self.ini_dir}")
+        self._say(f"{words.plural(len(tasks), 'point')} in {self.ini_dir}")
 
     def _task(self, number: int, point: Point) -> Task:
         params = grid.params(point)
@@ -118,13 +127,13 @@ class MultiRunner:
             metrics=(Metric("value", self.mode, file=output),),
         )
 
-    def _keep_old(self, before: tuple[Task, ...], wanted: tuple[Task, ...]) -> tuple[Task, ...]:
+    def _refuse_another(self, before: tuple[Task, ...], wanted: tuple[Task, ...]) -> None:
         if not before or [task.identity for task in before] == [task.identity for task in wanted]:
-            return wanted
+            return
         raise UsageError(
             f"{self.ini_dir} holds another grid ({len(before)} points, this one has {len(wanted)}): use another "
             "ini_dir and result_dir for it, or generate_ini(..., reserve_old_ini=False) to have it take the old one's "
-            "place"
+            "place; points that are in both keep their numbers and results"
         )
 
     # ---- the calls ----
@@ -199,10 +208,8 @@ class MultiRunner:
 
     def _point(self, task: Task) -> Point:
         """As it was given here, for a list in JSON may have been a tuple; else as it was recorded."""
-        number = _number(task)
-        if number < len(self._points) and grid.params(self._points[number]) == dict(task.params):
-            return self._points[number]
-        return tuple(task.params.values())
+        point = self._points.get(_number(task))
+        return point if point is not None and grid.params(point) == dict(task.params) else tuple(task.params.values())
 
     def _result(self, held: Held, value: Any) -> dict[str, Json]:
         params = list(held.task.params.values())
@@ -270,14 +277,7 @@ class MultiRunner:
 
     def _mark(self, caller: Caller) -> None:
         """Show in `ini_dir` where every point stands: empty files for people, which nobody reads."""
-        wanted = {f"{_number(line.task)}_{_word(line)}" for line in _points_of(caller.situation)}
-        with suppress(OSError):
-            there = {name for name in os.listdir(self.ini_dir) if _MARKER.fullmatch(name)}  # noqa: PTH208  names
-            for name in wanted - there:
-                (self.ini_dir / name).touch()
-            for name in there - wanted:
-                if not (self.ini_dir / name).lstat().st_size:  # what holds anything is not ours
-                    (self.ini_dir / name).unlink(missing_ok=True)
+        markers.show(self.ini_dir, ((_number(line.task), line) for line in _points_of(caller.situation)))
 
     def _say(self, text: str) -> None:
         self._write(text)
@@ -301,16 +301,3 @@ def _points_of(s: Situation) -> list[Line]:
 
 def _number(task: Task) -> int:
     return int(task.name.removeprefix("point"))
-
-
-def _word(line: Line) -> str:
-    if is_satisfied(line.state):
-        return "finished"
-    return "running" if isinstance(line.state, Running) else "to_run"
-
-
-def _refuse_old_files(folder: Path) -> None:
-    for file in folder.iterdir() if folder.is_dir() else ():
-        with suppress(FileNotFoundError):  # others move their markers meanwhile
-            if _MARKER.fullmatch(file.name) and file.lstat().st_size:
-                raise UsageError(f"{file} is not ours (the original MultiRunner's?): use another ini_dir")

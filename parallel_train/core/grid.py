@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from parallel_train.core.plain import plain
@@ -28,6 +29,22 @@ def points(given: Iterable[Iterable[Any]]) -> list[Point]:
 def params(point: Point) -> dict[str, Json]:
     """The arguments by their places: arg0, arg1, … Raises UsageError for what JSON can't hold."""
     return {f"arg{place}": _recorded(value, place) for place, value in enumerate(point)}
+
+
+def numbers(wanted: Sequence[Mapping[str, Json]], before: Mapping[int, Mapping[str, Json]]) -> list[int]:
+    """A number for each of `wanted`: one that was there `before` keeps its own, the others take what is free."""
+    known: dict[str, list[int]] = {}
+    for number in sorted(before, reverse=True):
+        known.setdefault(_text(before[number]), []).append(number)
+    kept = [own.pop() if (own := known.get(_text(params))) else None for params in wanted]
+    taken = set(kept)
+    free = (number for number in itertools.count() if number not in taken)
+    return [next(free) if number is None else number for number in kept]
+
+
+def _text(params: Mapping[str, Json]) -> str:
+    """As it is written: a list that was read is the tuple that was given, and NaN is NaN."""
+    return json.dumps(params, sort_keys=True)
 
 
 def _recorded(value: Any, place: int) -> Json:

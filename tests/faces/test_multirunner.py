@@ -364,6 +364,31 @@ def test_another_grid_in_the_same_folder_is_refused_and_may_take_its_place(proje
     assert {result.params: result.value for result in other.results()} == {(1, "a"): 1, (7, "a"): None, (3, "a"): None}
 
 
+def test_points_that_are_in_both_grids_keep_their_results_wherever_they_stand(project):
+    made = []
+    one = runner(project)
+    one.generate_ini([[1, 2], [10, 20]])
+    one.run(lambda x, y: made.append((x, y)) or x * y)
+    made.clear()
+    wider = runner(project)
+    wider.generate_ini([[1, 2, 3], [5, 10, 20]], reserve_old_ini=False)
+    wider.run(lambda x, y: made.append((x, y)) or x * y)
+    assert made == [(1, 5), (2, 5), (3, 5), (3, 10), (3, 20)]
+    assert {result.params: result.value for result in wider.results()} == {
+        (x, y): x * y for x in (1, 2, 3) for y in (5, 10, 20)
+    }
+    runner(project).generate_ini([[1, 2, 3], [5, 10, 20]])  # the same grid, whatever its numbers
+    made.clear()
+    narrower = runner(project)
+    narrower.generate_ini([[3], [20, 30]], reserve_old_ini=False)
+    narrower.run(lambda x, y: made.append((x, y)) or x * y)
+    assert made == [(3, 30)]
+    assert {result.params: result.value for result in narrower.results()} == {(3, 20): 60, (3, 30): 90}
+    aside = [json.loads(path.read_text())["value"] for path in (project.root / "ini").rglob("aside/*/*.json")]
+    assert aside == [10]  # of (1, 10), whose number (3, 30) has now
+    assert len(list((project.root / "results").iterdir())) == 9  # the others stay where they are
+
+
 def test_values_of_all_kinds(project, capsys):
     np = pytest.importorskip("numpy")
     one = runner(project)
