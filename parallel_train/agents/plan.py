@@ -23,12 +23,11 @@ from parallel_train.core.state import Ended, Line
 from parallel_train.core.task import Json, Metric, Task, assigned, digest
 from parallel_train.errors import UsageError
 from parallel_train.results import metrics
-from parallel_train.store import records
+from parallel_train.store import records, searches
 
 Mode = Literal["max", "min"]
 Block = tuple[str, list[Task]]  # the source that names them, and trials that are asked for together
 
-SEARCH = "search.json"
 _FIRST_BLOCK, _DOUBLED = 64, 6  # trials, and how often a block is twice the one before
 _ERRORS = 3  # a trial that has failed so often is given up
 _MOST_TOLD, _LONGEST_TOLD = 100, 80  # values of a param, and characters of them in a sentence
@@ -189,7 +188,7 @@ def agree(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
     A value of None is left to whoever came first. Raises UsageError for another search than the one that is there.
     """
-    path = folder / SEARCH
+    path = folder / searches.NAME
     settled = dict(wanted)
     if "seed" in wanted and wanted["seed"] is None:
         settled["seed"] = secrets.randbits(32)

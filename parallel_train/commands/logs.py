@@ -8,7 +8,8 @@ import os
 import select as system
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,7 @@ from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError, UsageError
 from parallel_train.report import logs as sentences
 from parallel_train.report import words
+from parallel_train.report.calls import Part
 from parallel_train.report.logs import Screen
 from parallel_train.report.tail import Tail
 
@@ -197,6 +199,7 @@ class View:
     attempt: Attempt
     wanted: Wanted
     is_new: bool = False  # it began while somebody looked: shown from its beginning
+    _part: Part | None = None
     _tails: dict[str, Tail | None] = field(default_factory=dict)  # None: it can't be read, and that was said
 
     @property
@@ -230,10 +233,19 @@ class View:
                 tail.close()
 
     def _show_lines(self, path: str, tail: Tail, screen: Screen) -> None:
-        for line in chain(tail.lines(), tail.flush() if self.is_over else ()):
+        for line in self._mine(chain(tail.lines(), tail.flush() if self.is_over else ())):
             screen.head(path, self._title(path))
             screen.line(self.task, line)
-        screen.unfinished(self.task, path, tail.rest)
+        if not self.task.is_call:
+            screen.unfinished(self.task, path, tail.rest)
+
+    def _mine(self, lines: Iterable[bytes]) -> Iterable[bytes]:
+        """Of a call its part of the log of the process that made it."""
+        if not self.task.is_call:
+            return lines
+        is_first, self._part = self._part is None, self._part or Part.of(self.task.name)
+        mine = self._part.lines(lines)
+        return deque(mine, self.wanted.lines) if is_first and self.wanted.lines else mine
 
     def _show_bytes(self, path: str, tail: Tail, screen: Screen) -> None:
         for block in tail.blocks():
@@ -261,6 +273,7 @@ class View:
             return None
         is_whole = self.is_new and (self.attempt.end is None or not self._tails)
         try:
+            is_whole = is_whole or (self.task.is_call and not self.wanted.raw)
             return Tail.open(self.project / path, 0 if is_whole else self.wanted.lines)
         except OSError as error:
             screen.note(sentences.unreadable(self.task, path, error))

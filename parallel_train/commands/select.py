@@ -1,7 +1,8 @@
-"""Which tasks a person means by a word: a number, a name, a stage, an id prefix or a glob."""
+"""Which tasks a person means by a word: a number, a name, a stage, an output, an id prefix or a glob."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -13,6 +14,7 @@ from parallel_train.errors import NothingSelectedError, UsageError
 
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 _ID_PREFIX = re.compile(r"[0-9a-f]{4,}")
+_MARKER = re.compile(r"(\d+)_(to_run|running|finished)", re.ASCII)  # as `ls` shows the points of a MultiRunner
 _MOST_CANDIDATES = 8
 
 
@@ -42,6 +44,9 @@ def _readings(word: str, tasks: Sequence[Task]) -> Iterator[list[Task]]:
     yield _numbered(word, tasks)
     yield [task for task in tasks if task.name == word]
     yield [task for task in tasks if task.stage == word]
+    yield [task for task in tasks if task.output and _plain_path(task.output) == _plain_path(word)]
+    if marker := _MARKER.fullmatch(word):
+        yield [task for task in tasks if task.is_call and task.name == f"point{marker[1]}"]
     yield _with_prefix(word, tasks)
     if has_magic(word):
         yield [task for task in tasks if fnmatchcase(task.name, word)]
@@ -53,6 +58,11 @@ def _numbered(word: str, tasks: Sequence[Task]) -> list[Task]:
         return []
     first, last = (_number(digits) for digits in (match[1], match[2] or match[1]))
     return [task for task in tasks if first <= task.number <= last]
+
+
+def _plain_path(path: str) -> str:
+    """As it is typed elsewhere: without the `..` that leave the project."""
+    return re.sub(r"^(\.\./)+", "", os.path.normpath(path))
 
 
 def _number(digits: str) -> float:

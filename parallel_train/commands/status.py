@@ -32,7 +32,8 @@ from parallel_train.report.table import Sheet, StatusRow, shortened, status_shee
 from parallel_train.report.view import notice
 from parallel_train.report.watch import Picture, print_picture
 from parallel_train.report.words import remark
-from parallel_train.report.workers import nobody, tally, worked_on
+from parallel_train.report.workers import nobody, of_search, tally, worked_on
+from parallel_train.store import searches
 
 _AROUND = 6  # lines of a screen that stand around the rows: the time, the column heads, what was left out, gaps
 _MATCHES: dict[str, frozenset[str]] = {
@@ -132,7 +133,9 @@ class Looking:
 
     def _tally(self) -> list[str]:
         states = Counter(name_of(line.state) for line in self.situation.lines.values())
-        return [tally(states, len(self.lines))] if len(self.situation.lines) > 1 else []
+        told = [tally(states, len(self.lines))] if len(self.situation.lines) > 1 else []
+        search = of_search(searches.points(self.project), (line.task for line in self.situation.lines.values()))
+        return [*told, search] if search else told
 
     def _workers(self) -> list[str]:
         open_ = self._open()

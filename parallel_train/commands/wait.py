@@ -26,7 +26,7 @@ from parallel_train.project.reading import existing_queue, known_tasks, read_sit
 from parallel_train.report import workers as words
 from parallel_train.report.shape import task_json
 from parallel_train.report.words import remark
-from parallel_train.store import requests, submissions
+from parallel_train.store import requests, searches, submissions
 from parallel_train.store.queue import DiskQueue
 
 
@@ -43,6 +43,8 @@ def wait(project: Path, wanted: Sequence[str], *, as_json: bool, out: TextIO) ->
         print(json.dumps({"tasks": [task_json(line) for line in lines]}, indent=2), file=out)
     else:
         print(words.tally(Counter(name_of(line.state) for line in lines)), file=out)
+        if search := words.of_search(searches.points(project), tasks):
+            print(search, file=out)
     return 0 if all(is_satisfied(line.state) for line in lines) else 1
 
 

@@ -134,24 +134,35 @@ def _for_cause(s: Situation, links: tuple[Link, ...], outlook: Outlook) -> Itera
     blamed = mine if isinstance(s.lines[mine].state, Ended) else root.task  # a retry clears the way for what has ended
     match root.reason.why:
         case explain.RunsNow(_, claim):
-            if claim is not None:
+            if claim is not None and _has_log(s, root.task):
                 yield Step("follow", root.task)
             yield Step("cancel", root.task)
         case explain.Failed():
-            yield Step("logs", root.task)
+            yield from _logs(s, root.task)
             yield Step("retry", blamed)
         case explain.Cancelled():
             yield Step("retry", blamed)
         case explain.Paused(request):
             yield Step("resume" if request.tasks else "resume all", root.task)
         case explain.BackOff():
-            yield Step("logs", root.task)
+            yield from _logs(s, root.task)
         case explain.DoneByUs() | explain.OutputExists():
             yield Step("again" if _has_file(s, root.task, outlook) else "retry", root.task)
         case explain.Superseded() | explain.Stale():
             yield Step("run" if _has_file(s, mine, outlook) else "retry", mine)
         case _ if root.task in s.to_open:
             yield Step("run" if _has_file(s, mine, outlook) else "retry", mine)
+
+
+def _logs(s: Situation, task: str) -> Iterator[Step]:
+    if _has_log(s, task):
+        yield Step("logs", task)
+
+
+def _has_log(s: Situation, task: str) -> bool:
+    """Whether what it says is kept anywhere: not that of a search's trials."""
+    line = s.lines[task]
+    return not line.task.is_call or any(attempt.claim.log for attempt in line.attempts)
 
 
 def _has_file(s: Situation, task: str, outlook: Outlook) -> bool:

@@ -1,10 +1,35 @@
-"""What a process that makes calls itself says of those that it may not make now. Pure."""
+"""What a process that makes calls itself says of those that it may not make now, and what its log has of one. Pure."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Waiting
 from parallel_train.report import paste, words
+
+_STAMPED = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?:(\d+): )?")
+
+
+@dataclass(slots=True)
+class Part:
+    """The lines of one point in the log of a process that makes many calls, one after another."""
+
+    number: int
+    is_inside: bool = False
+
+    @classmethod
+    def of(cls, name: str) -> Part:
+        return cls(int(name.removeprefix("point")))
+
+    def lines(self, every: Iterable[bytes]) -> Iterator[bytes]:
+        for line in every:
+            if stamped := _STAMPED.match(line):
+                self.is_inside = stamped[1] is not None and int(stamped[1]) == self.number
+            if self.is_inside:
+                yield line
 
 
 def retries(s: Situation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from parallel_train.core.task import Task
 from parallel_train.report import muster, paste, words
 from parallel_train.report.memory import Said, live_claim
 from parallel_train.report.view import ORDER
+
+_TRIAL = re.compile(r"trial-(\d+)")
 
 
 def nobody(open_: Collection[Task], m: Muster | None = None) -> str:
@@ -76,6 +79,12 @@ def tally(counts: Mapping[str, int], shown: int | None = None) -> str:
     if shown is None or shown == sum(counts.values()):
         return f"{total}: {every}"
     return f"{shown} of {total} shown; all: {every}"
+
+
+def of_search(points: int, tasks: Iterable[Task]) -> str:
+    """How much of a search stands in the queue; empty where these are no trials of one."""
+    there = {found[1] for task in tasks if (found := _TRIAL.match(task.name))}
+    return f"{len(there):,} of {points:,} points of the search are in the queue" if points and there else ""
 
 
 # ---- detach, attach ----

@@ -25,6 +25,7 @@ from parallel_train.search import (
     sync_parameters,
 )
 from tests.agents.test_at_once import choice
+from tests.support.call import Caller
 from tests.support.dahps import config as document
 
 CONFIG = {"root": choice("lr", [0.1, 0.01], choice("batch", [64, 128])), "common": {"epochs": 3}}
@@ -210,6 +211,14 @@ def test_the_blocks_of_a_huge_space_join_without_gap():
     assert max(len(draws._positions(nth)) for nth in range(12)) == 4096
 
 
+def test_status_and_wait_say_how_much_of_the_search_is_in_the_queue(root, monkeypatch, capsys):
+    agent = grid(root, {"root": choice("x", list(range(1000)))}, 1)
+    agent.finish_combination(1.0)
+    asked = Caller(root, monkeypatch, capsys)
+    for command in ("status", "wait"):
+        assert "\n1 of 1,000 points of the search are in the queue\n" in f"\n{asked(command).out}"
+
+
 def test_a_pause_asks_for_no_more_of_a_huge_space(root, capsys):
     agent = grid(root, {"root": choice("x", list(range(1000)))})
     pause(root, [], sys.stdout)
@@ -370,4 +379,5 @@ def test_whoever_leaves_without_a_result_frees_the_point_and_an_error_counts(roo
         ({"exited": 1}, ""),
     ]
     assert "ValueError: too" in json.dumps(shown("explain", "trial-0"))
+    assert "logs" not in json.dumps(shown("explain", "trial-0"))  # it has none
     assert "given back: its process ended without finishing the call" in json.dumps(shown("explain", "trial-0"))

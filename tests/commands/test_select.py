@@ -1,6 +1,7 @@
 """Does a word mean the tasks that a person would expect, and does a wrong word name the right one?"""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,8 @@ TASKS = (
     make(13, "12", "ffff000000000013"),
     make(14, "abcd", "abce000000000014"),
     make(15, "other", "abcd000000000015"),
+    replace(make(16, "point3", "9999000000000016"), output="../results/3.json", is_call=True),
+    replace(make(17, "point4", "9998000000000017"), output="out/run"),
 )
 
 
@@ -34,7 +37,7 @@ TASKS = (
         ("12", [12]),  # a number before a name
         ("2-4", [2, 3, 4]),
         ("5-6", [5, 6]),
-        ("14-999999999999999999999", [14, 15]),
+        ("14-999999999999999999999", [14, 15, 16, 17]),
         ("report", [4]),
         ("plot", [12]),  # a name before a stage
         ("train", [1, 2, 3]),
@@ -46,6 +49,10 @@ TASKS = (
         ("*seed1", [1, 3]),
         ("digits_?sym_seed[12]", [3]),
         ("odd[1]", [6]),  # a name before a pattern
+        ("results/3.json", [16]),
+        ("../results/3.json", [16]),
+        ("out/run/", [17]),
+        ("3_finished", [16]),
     ],
 )
 def test_a_word_means(word, numbers):

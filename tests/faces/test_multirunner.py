@@ -220,6 +220,9 @@ def test_a_poison_point_is_given_up_after_three_errors_and_the_others_are_made(p
     assert (status["ending"], status["attempts"], status["exit_code"]) == ("failed", 3, 1)
     logs = asked("logs", "ini", "2")
     assert "ValueError: no 1" in logs.out
+    assert asked("logs", "ini", "point0").out.splitlines()[-1].endswith(" 0: 0")
+    assert len(asked("logs", "ini", "point2").out.splitlines()) == 2  # nothing of the other points
+    assert len(asked("logs", "ini", "2", "--lines", "2").out.splitlines()) == 2
     assert logs.err == ""
     assert "ValueError: no 1" in asked("explain", "ini", "2").out
     assert script.run()[0] == 0
