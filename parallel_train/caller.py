@@ -169,7 +169,6 @@ class Caller:
         except RefusedError:
             self.refresh()
             return None
-        self._complaint = ""
         self._apply([events.Claimed(wire.claim_of(claim))])
         self._held = held = Held(self, launch.task, launch.attempt, launch.round, order)
         if doubt := calls.doubt(order):
@@ -185,6 +184,7 @@ class Caller:
         except OSError as error:
             held.end({"outcome": {"not_started": f"could not be started: {error}"}})
             raise
+        self._complaint = ""  # what was in the way is over
         held.begin()
         return held
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
 from parallel_train.errors import UsageError
 from parallel_train.training import forking
-from parallel_train.training.asked import Asked, loss_maker, shares
+from parallel_train.training.asked import Asked, check_criterion, loss_maker, shares
 from parallel_train.training.bar import Bar
 from parallel_train.training.crew import Crew
 from parallel_train.training.data import make_data
+from parallel_train.training.faults import all_of
 from parallel_train.training.job import Done, Epoch, Failed, Job, Progress, Setting
 from parallel_train.training.loop import WeightsError, read_weights
 from parallel_train.training.table import Row, Table, TrainingError
@@ -86,8 +88,8 @@ class ParallelFinder:
         forking.leave_if_reading_the_script()
         numbers = {"epochs": epochs, "batch_size": batch_size, "processes": processes, "threads": threads}
         asked = Asked(self.model_list, optimizer, optimizer_params, scheduler, device_str, seed, numbers)
-        settings = asked.settings()
-        data = make_data(train_data, train_labels, validation)
+        asked_data = partial(make_data, train_data, train_labels, validation)
+        settings, _, data = all_of(asked.settings, partial(check_criterion, criterion), asked_data)
         loss = loss_maker(criterion, data.train.labels)
         limits, threads = shares([setting.device for setting in settings], processes, threads)
         is_forked = forking.can_fork(limits)

@@ -261,6 +261,8 @@ class MultiRunner:
 
     def _begin(self) -> Caller:
         if self._caller is None or self._pid != os.getpid():
+            if self.result_dir.exists() and not self.result_dir.is_dir():
+                raise UsageError(f"result_dir is {self.result_dir}, which is no folder: give another one")
             self._pid = os.getpid()
             self._caller = Caller(self.ini_dir, lease=self.lease, repeat=True)
             self._caller.on_leave = partial(self._mark, self._caller)

@@ -196,7 +196,10 @@ class DistributedAsynchronousSearch:
     def _begin(self) -> None:
         """Join the search in the folder, or begin it."""
         folder = Path(self.root)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SearchError(f"root is {folder}, which can't be the folder of a search: {error.strerror}") from error
         settled = plan.agree(folder, {"search": self.method, **self._wanted()})
         ground = Ground(self.space, settled.get("seed"), self._mode)
         hold = Hold(Caller(folder), self._plan(ground, settled), os.getpid())

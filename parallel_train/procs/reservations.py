@@ -36,7 +36,7 @@ def find_best_gpu(spec: str | None = None) -> int:
     choice = gpus.choose(spec, host)
     devices = [device for device in choice.devices if device.kind == "gpu"]
     if not devices or choice.provider is None:
-        raise UsageError("; ".join(["find_best_gpu: there is no GPU here", *choice.notes]))
+        raise UsageError("find_best_gpu: " + ("; ".join(choice.notes) or "there is no GPU here"))
     free = {card.index: float(card.memory_total_mib - card.memory_used_mib) for card in choice.provider.cards()}
     chosen = _reserve({d.lock: free.get(int(d.label), 0.0) for d in devices}, devices)
     is_numbered_anew = spec == "auto" and "CUDA_VISIBLE_DEVICES" in os.environ

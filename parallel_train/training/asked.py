@@ -122,14 +122,17 @@ def name_of(make: Any) -> str:
     return getattr(make, "__name__", type(make).__name__)
 
 
+def check_criterion(criterion: Any) -> None:
+    if criterion is not None and not callable(criterion):  # a module is
+        raise UsageError(f"criterion is no class and no function that makes a loss: {criterion!r}")
+
+
 def loss_maker(criterion: Any, labels: Any) -> Callable[[], Any]:
     """What makes the loss: the given class or factory; a module is copied; None: by the kind of the labels."""
     if isinstance(criterion, nn.Module):
         return functools.partial(copy.deepcopy, criterion)
     if criterion is None:
         return nn.MSELoss if labels.is_floating_point() else nn.CrossEntropyLoss  # type: ignore[no-any-return]
-    if not callable(criterion):
-        raise UsageError(f"criterion is no class and no function that makes a loss: {criterion!r}")
     return criterion  # type: ignore[no-any-return]
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from parallel_train.errors import UsageError
+from parallel_train.training.faults import all_of
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,15 @@ def batches(pairs: Pairs, batch_size: int, *, shuffle: bool) -> Iterable[tuple[A
 
 def make_data(inputs: Any, labels: Any, validation: Any) -> Data:
     """Of what a person gave; `validation` is None or a pair. Raises UsageError where it is no data."""
-    if validation is None:
-        return Data(_make_pairs("training", inputs, labels))
-    if not isinstance(validation, tuple | list) or len(validation) != 2:
+    return Data(*all_of(lambda: _make_pairs("training", inputs, labels), lambda: _validation(validation)))
+
+
+def _validation(given: Any) -> Pairs | None:
+    if given is None:
+        return None
+    if not isinstance(given, tuple | list) or len(given) != 2:
         raise UsageError("validation must be a pair: (data, labels)")
-    return Data(_make_pairs("training", inputs, labels), _make_pairs("validation", *validation))
+    return _make_pairs("validation", *given)
 
 
 def _make_pairs(name: str, inputs: Any, labels: Any) -> Pairs:

@@ -123,6 +123,13 @@ def test_the_documents_config_is_told_its_three_faults_and_how_to_have_them_mend
     assert capsys.readouterr().err.count("note: ") == 3
 
 
+def test_a_root_that_is_no_folder_is_refused(root):
+    root.write_text("")
+    for folder in (root, root / "below"):
+        with pytest.raises(SearchError, match="can't be the folder of a search"):
+            grid(folder)
+
+
 def test_another_search_in_the_same_folder_is_refused(root):
     grid(root).get_new_combination(1.0)
     with pytest.raises(SearchError, match="search is grid, not random"):

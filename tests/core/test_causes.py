@@ -9,7 +9,7 @@ import pytest
 from parallel_train.core import explain
 from parallel_train.core.causes import Outlook, Place, Step, chain, order, place, standing, steps
 from parallel_train.core.differences import Change, changes
-from parallel_train.core.events import Launched, Requested, RoundOpened
+from parallel_train.core.events import Launched, Requested, RoundOpened, Submitted
 from parallel_train.core.facts import Request
 from parallel_train.core.situation import Wishes
 from tests.support.builders import Lost, NotStarted, Signalled, claimed, ended, found, ran, round_, situation, task
@@ -17,6 +17,7 @@ from tests.support.builders import Lost, NotStarted, Signalled, claimed, ended, 
 A = task("a", output="out/a", number=1)
 B = task("b", needs="a", number=2)
 C = task("c", needs="b", number=3)
+TRIAL = replace(A, is_call=True)
 OLD = {"identity": "old"}
 NOBODY = Outlook(is_worked_on=False, sources=dict.fromkeys("abc", "f.yaml"))
 SOMEBODY = replace(NOBODY, is_worked_on=True)
@@ -73,6 +74,18 @@ STEPS = {
     "stale": ([claimed(A, **OLD), ended(A)], "a", NOBODY, [Step("run", "a")]),
     "behind a stale one": ([claimed(A, **OLD), ended(A)], "c", NOBODY, [Step("run", "c")]),
     "runs": ([claimed(A)], "a", SOMEBODY, [Step("follow", "a"), Step("cancel", "a")]),
+    "a trial of a search, which has no log": (
+        [Submitted("s", (TRIAL,)), claimed(TRIAL, log="")],
+        "a",
+        SOMEBODY,
+        [Step("cancel", "a")],
+    ),
+    "a trial of a search, which has no log, and failed": (
+        [Submitted("s", (TRIAL,)), claimed(TRIAL, log=""), ended(TRIAL, 1, 3)],
+        "a",
+        SOMEBODY,
+        [Step("retry", "a")],
+    ),
     "is being started": ([Launched("a", 1, ("gpu-0",), 0.0)], "a", SOMEBODY, [Step("cancel", "a")]),
     "behind one that runs": ([claimed(A)], "b", SOMEBODY, [Step("follow", "a"), Step("cancel", "a")]),
     "paused": ([asked("pause", "a")], "a", NOBODY, [Step("resume", "a")]),

@@ -429,6 +429,12 @@ def test_a_number_that_no_float_holds_is_no_best_one(project):
     assert [result.value for result in one.results()] == [1, 10**400]
 
 
+def test_results_go_into_a_folder(project):
+    project.write("results", "")
+    with pytest.raises(UsageError, match=r"result_dir is .*, which is no folder"):
+        runner(project).generate_ini([[1]])
+
+
 def test_a_folder_of_the_original_is_left_as_it_is(project):
     project.write("ini/0_to_run", "a pickle")
     with pytest.raises(UsageError, match="the original"):
@@ -466,5 +472,5 @@ def test_the_least_reserved_then_the_emptiest_gpu_and_the_dead_do_not_count(proj
 def test_without_a_gpu_it_says_so(project, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("PARALLEL_TRAIN_GPUS", raising=False)
-    with pytest.raises(UsageError, match="there is no GPU here"):
+    with pytest.raises(UsageError, match=r"find_best_gpu: CUDA_VISIBLE_DEVICES.* hides every GPU"):
         find_best_gpu()

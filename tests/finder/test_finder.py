@@ -204,7 +204,16 @@ def _nothing_starts(monkeypatch):
 def test_everything_that_is_wrong_is_said_before_anything_starts():
     finder = ParallelFinder([Witness, Witness(), 3])
     with pytest.raises(UsageError) as caught:
-        finder.find(*data(), epochs=0, optimizer=[torch.optim.SGD], optimizer_params=[{}, {}], seed="x")
+        finder.find(
+            torch.zeros(3, 1),
+            torch.zeros(2),
+            criterion=3,
+            validation=0.2,
+            epochs=0,
+            optimizer=[torch.optim.SGD],
+            optimizer_params=[{}, {}],
+            seed="x",
+        )
     short = (
         "optimizer has 1 of the 3 entries that it needs, one for each model; what is no list is meant for all of them"
     )
@@ -216,6 +225,9 @@ def test_everything_that_is_wrong_is_said_before_anything_starts():
         short.replace("optimizer has 1", "optimizer_params has 2"),
         *([] if torch.cuda.device_count() else [no_card("cuda")]),
         "seed must be a whole number, not 'x'",
+        "criterion is no class and no function that makes a loss: 3",
+        "the training data has 3 samples and 2 labels: there must be as many",
+        "validation must be a pair: (data, labels)",
     ]
 
 
