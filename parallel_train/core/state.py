@@ -94,12 +94,6 @@ class Line:
         return self.urgency.tasks[self.task.id] if self.urgency else self.task.priority
 
     @property
-    def retries(self) -> int:
-        """How often the newest round repeats a failure: a call that had failed is tried once more by a new start."""
-        is_repeated = self.task.is_call and bool(self.rounds) and self.rounds[-1].why == "failed before"
-        return 0 if is_repeated else self.task.retries
-
-    @property
     def is_paused(self) -> bool:
         return self.hold is not None and self.hold.kind == "pause"
 
@@ -235,9 +229,8 @@ def derive(line: Line, around: Around) -> State:
         if name in around.to_open or not isinstance(lines[name].state, Ended):
             return Waiting((name,))
     found = _from_own_history(line, {name: _attempt(lines[name].state) for name in needs})
-    is_made = (
-        isinstance(found, Ended) and found.is_satisfied
-    )  # from what failed too, under -i: that holds until it changes
+    # From what failed too, under -i: that holds until it changes.
+    is_made = isinstance(found, Ended) and found.is_satisfied
     for name in needs:
         if not is_made and not _is_met(lines[name].state, around):
             return Ended("aborted", because=name)
@@ -320,6 +313,8 @@ def _again(line: Line, last: Attempt, found: Verdict) -> State:
         free = count(line, "lost") + sum(a.number in line.excused for a in line.tries)
         return Ready() if free < policy.LOST_LIMIT else Ended("failed", last.number)
     failures = count(line, "failed")
-    if failures > line.retries:
+    # A call that had failed is tried once by a new start, not as often as at first.
+    is_repeated = line.task.is_call and any(r.why == "failed before" for r in line.rounds[-1:])
+    if is_repeated or failures > line.task.retries:
         return Ended("failed", last.number)
     return Waiting(why="back-off", until=last.seen + policy.backoff(line.task.id, failures))
