@@ -38,8 +38,10 @@ def runner(project: Project, **more) -> MultiRunner:
 
 
 def is_complete(project: Project, folder: str = "ini", results: str = "results") -> bool:
-    """Whether `status` calls every point succeeded, with a result file each and nothing else beside them."""
-    files = {path.name for path in (project.root / results).iterdir()}
+    """Whether `status` calls every point succeeded, with a result file each and nothing else beside them, but for what
+    somebody was writing as he was killed.
+    """
+    files = {path.name for path in (project.root / results).iterdir() if not path.name.startswith(".tmp-")}
     endings = Project(project.root / folder).endings()
     return set(endings.values()) == {"succeeded"} and files == {f"{number}.json" for number in range(18)}
 
@@ -112,8 +114,10 @@ def on_two_hosts(project: Project, script: Script) -> None:
         host.begin([*ENTER, *host.set_up(), "sh", "-c", crowd, "sh", *script.argv])
 
 
-# All of them go on to a second grid, with calls that take longer.
+# All of them go on to a second grid, with calls that take longer, and together: who has left holds no card any more.
 ON_TO_ANOTHER_GRID = """
+while not os.path.exists("go"):
+    time.sleep(0.01)
 CALLS = "calls_again"
 a=MultiRunner("again/", "results_again/", speculate=False)
 a.generate_ini([[16,64,256], [1,2], [0.001,0.01,0.1]])
@@ -131,6 +135,7 @@ def test_two_hosts_with_three_cards_and_four_processes_on_each(project):
     again = Script(project, record="calls_again")
     on_two_hosts(project, script)
     wait_until(lambda: len(list(project.root.glob("card.*"))) == 24, "all have begun", 120)
+    project.write("go", "")
     for n in range(KILLS):
         wait_until(lambda n=n: sum(again.calls("began").values()) > n, "calls of the second grid are being made", 120)
         with suppress(IndexError, ProcessLookupError):  # a slow machine: the calls are over already
