@@ -21,7 +21,7 @@ DRAIN = 120  # seconds before the time limit at which a worker is told to start 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ASSIGNED = re.compile(r"([A-Za-z_]\w*)=(?!\$|[\"']\$|$)\S")  # NAME=VALUE, and not NAME=$(cat file)
+_ASSIGNED = re.compile(r"([A-Za-z_]\w*)=(?!\$|[\"']\$|$)(?=\S)")  # NAME=VALUE, and not NAME=$(cat file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,12 @@ def test_a_literal_secret_is_refused_and_not_repeated(read, text):
     assert "0123456789" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["TOKEN", "PASSWORD", "API_KEY", "HF_TOKEN"])
+def test_a_secret_is_found_behind_another_equals_sign_and_named_whole(name):
+    with pytest.raises(UsageError, match=f"the value of {name} would be shown"):
+        site.check_typed("--sbatch", f"--export={name}=abc", of_sbatch=True)
+
+
 def test_a_secret_that_is_read_from_elsewhere_is_none(read):
     assert read("lines: ['export HF_TOKEN=$(cat ~/.token)', 'export HF_TOKEN=\"$T\"', 'unset HF_TOKEN']").lines
 
