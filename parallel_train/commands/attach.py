@@ -167,6 +167,7 @@ def _wishes_of(worker: Worker, tasks: Mapping[str, Task]) -> Wishes:
         worker=worker.name,
         selection=frozenset(name for name, task in tasks.items() if task.number in numbers or not numbers),
         ignore_failures=bool(worker.about.get("ignore_failures")),
+        options=tuple(worker.about.get("options", ())),
         everything=not worker.source,
     )
 

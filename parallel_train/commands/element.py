@@ -43,6 +43,7 @@ def wishes(usual: Wishes, array: Array, disk: DiskQueue, lease: float) -> Wishes
         selection=usual.selection & tasks(array) if array.is_each else usual.selection,
         everything=False,
         ignore_failures=array.ignore_failures,
+        options=array.options,
         is_lent=True,
         is_alone=array.by not in {owner.worker for owner in disk.others()},
         patient_until=time.monotonic() + lease + 2 * contact.interval(lease) if is_restarted else 0.0,

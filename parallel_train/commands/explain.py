@@ -16,7 +16,7 @@ from typing import TextIO
 from parallel_train.commands import plan
 from parallel_train.commands.add import SOURCE as ADDED
 from parallel_train.commands.gpus import Attempts
-from parallel_train.commands.muster import Musters
+from parallel_train.commands.muster import Musters, typed
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.select import select
 from parallel_train.core import causes
@@ -140,6 +140,7 @@ class Desk:
             muster=self._muster.about([task.id]) if self._muster else None,
             elsewhere=tuple(self._elsewhere(task)),
             source=self._source(task),
+            options=self._typed.get(task.id, ()),
             records=self._records(line, former, asked),
             damaged=tuple(text for text in self.damaged if f"/{task.id}." in text),
             now=self.now,
@@ -151,6 +152,10 @@ class Desk:
         if task.id not in self.holding:
             return ""
         return paste.command("add") if task.source == ADDED else self.holding[task.id].source
+
+    @cached_property
+    def _typed(self) -> Mapping[str, tuple[str, ...]]:
+        return typed(self.folder)
 
     @cached_property
     def _files(self) -> dict[str, str]:
@@ -172,7 +177,9 @@ class Desk:
         labels = [
             slot.device.label if slot.device.kind == "gpu" else f"cpu{slot.device.label}" for slot in slots.values()
         ]
-        return Worker(worker.seen(self.project), tuple(labels), takes=self._takes(worker, task, asked))
+        return Worker(
+            worker.seen(self.project), tuple(labels), takes=self._takes(worker, task, asked), asks=bool(worker.roster)
+        )
 
     def _takes(self, worker: workers.Worker, task: Task, asked: Sequence[Request]) -> bool:
         """It was asked for it, or took it up since: added, retried, or new in its file."""

@@ -64,6 +64,12 @@ class Musters:
         return True
 
 
+def typed(folder: Path) -> Mapping[str, tuple[str, ...]]:
+    """Task -> the options by which a cluster was asked to do it last, where that was of late. Nobody is asked."""
+    newest = _read(folder, arrays.numbers(folder)[-_REMEMBERED:])
+    return {task: array.options for array in newest.values() for task in array.selection}
+
+
 def dismiss(folder: Path, waiting: Sequence[Element]) -> str:
     """Cancel these; why they could not be."""
     try:

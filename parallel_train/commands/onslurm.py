@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from parallel_train.errors import UsageError
 from parallel_train.store.folders import NAME
 
 _OPTIONS = ("workers", "gpus_per_worker", "one_task_per_element", "time", "partition", "account", "sbatch")
+# What a worker has to be told besides.
+_OF_WORKERS = ("gpus", "at_once", "cpu_slots", "data_root", "log_dir", "check_interval", "lease", "python")
 _CPUS = re.compile(r"cpu:([1-9][0-9]{0,3})")
 
 
@@ -35,6 +38,25 @@ def check(options: RunOptions) -> None:
     given = next((name for name in _OPTIONS if getattr(options, name) != getattr(RunOptions(), name)), "")
     if given and options.on != "slurm":
         raise UsageError(f"--{given.replace('_', '-')} belongs to --on slurm")
+
+
+def words(options: RunOptions) -> tuple[str, ...]:
+    """What makes another run ask for the like; nothing for one that asks no cluster."""
+    return ("--on", "slurm", *_said(options)) if options.on == "slurm" else ()
+
+
+def _said(options: RunOptions) -> Iterator[str]:
+    usual = RunOptions()
+    for name in (*_OPTIONS, *_OF_WORKERS, "shared_group"):
+        value = getattr(options, name)
+        if value == getattr(usual, name):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            yield option
+        else:
+            for each in value if isinstance(value, tuple) else (value,):
+                yield from (option, f"{each:g}" if isinstance(each, float) else str(each))
 
 
 def granted(options: RunOptions, project: Path, umask: int) -> Granted:
@@ -91,7 +113,7 @@ def _worker(options: RunOptions) -> list[str]:
         "check-interval": f"{options.check_interval:g}",
         "lease": f"{options.lease:g}",
     }
-    words = [f"--{name}={value}" for name, value in told.items()]
+    typed = [f"--{name}={value}" for name, value in told.items()]
     if options.python is not None:
-        words.append(f"--python={options.python}")
-    return [*words, "--shared-group"] if options.shared_group else words
+        typed.append(f"--python={options.python}")
+    return [*typed, "--shared-group"] if options.shared_group else typed

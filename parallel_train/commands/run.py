@@ -164,6 +164,7 @@ def _wishes(asked: plan.Asked, options: RunOptions, situation: Situation, disk: 
         ignore_failures=options.ignore_failures,
         canaries=canaries,
         at_once=options.at_once,
+        options=onslurm.words(options),
     )
 
 

@@ -125,7 +125,8 @@ def _workers(s: Situation, r: Roster) -> Iterator[Enlist]:
 
 
 def _array(s: Situation, tasks: Sequence[str], gpus: int, size: int) -> Array:
-    return Array(0, size, tuple(tasks), gpus, ignore_failures=s.wishes.ignore_failures)
+    wishes = s.wishes
+    return Array(0, size, tuple(tasks), gpus, ignore_failures=wishes.ignore_failures, options=wishes.options)
 
 
 def _needed(s: Situation, r: Roster) -> int:

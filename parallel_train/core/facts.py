@@ -132,6 +132,7 @@ class Array:
     is_each: bool = False
     at_once: int = 0  # so many elements at most run at the same time; 0: as many as the cluster lets
     ignore_failures: bool = False  # -i of the run that asked for it
+    options: tuple[str, ...] = ()  # the words by which another run asks for the like: --on slurm …
     by: str = ""  # the worker that asked for it
     at: str = ""  # ISO 8601 UTC
 

@@ -32,6 +32,7 @@ class Wishes:
     canaries: Mapping[Template, str] = field(default_factory=dict)  # the task of each template that must succeed first
     everything: bool = False  # whatever is submitted is worked on too
     at_once: int = 0  # -j; 0: as many as there are slots
+    options: tuple[str, ...] = ()  # the words that have its tasks done on a cluster: --on slurm …
     is_lent: bool = False  # its slots are an allocation's: it leaves as soon as they are of no use here
     is_alone: bool = False  # and nobody asks for another worker when what waits for its needs becomes ready
     patient_until: float = 0.0  # until then it waits all the same for what runs elsewhere (monotonic seconds)

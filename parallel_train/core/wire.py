@@ -168,7 +168,7 @@ _ABOUT: Mapping[str, Check] = {
     **dict.fromkeys(("slots", "cpu_slots"), _many(_is_device)),
     "lease": lambda value: _is_number(value) and value > 0,
     **dict.fromkeys(("ignore_failures", "calls"), lambda value: isinstance(value, bool)),
-    "words": _many(_is_text),
+    **dict.fromkeys(("words", "options"), _many(_is_text)),
 }
 
 
@@ -231,7 +231,8 @@ def request_data(request: Request) -> dict[str, Any]:
 
 
 def array_of(data: Data) -> Array:
-    array = Array(**{**_known(Array, data), "selection": tuple(data["selection"])})
+    many = {"selection": tuple(data["selection"]), "options": tuple(data.get("options", ()))}
+    array = Array(**{**_known(Array, data), **many})
     if array.size < 1 or array.gpus < 0 or (array.is_each and array.size != len(array.selection)):
         raise ValueError("it has no such elements")
     return array

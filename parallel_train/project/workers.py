@@ -110,6 +110,7 @@ def about(situation: Situation, disk: DiskQueue, source: str, log_dir: str) -> d
         "submission": disk.submission,
         "request": disk.request,
         "ignore_failures": situation.wishes.ignore_failures,
+        "options": situation.wishes.options,
         "slots": [asdict(slot.device) for slot in pool.slots.values()],
         "cpu_slots": [asdict(slot.device) for slot in pool.extra.values()],
         "terms": asdict(situation.roster.terms) if situation.roster else None,

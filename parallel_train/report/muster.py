@@ -5,7 +5,7 @@ Pure.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from parallel_train.core.cluster import Element
@@ -108,24 +108,18 @@ def _several(indexes: Sequence[str]) -> str:
 
 def command(m: Muster, open_: Iterable[Task]) -> str:
     """What asks Slurm for workers again; empty where no task file names what is open."""
-    first = min((task for task in open_ if task.source != ADDED), key=lambda task: task.number, default=None)
+    named = [task for task in open_ if task.source != ADDED]
+    first = min(named, key=lambda task: task.number, default=None)
     if first is None:
         return ""
-    return paste.command(*paste.of_source(first.source), "--on", "slurm", *_as_before(m))
+    return paste.command(*paste.of_source(first.source), *_as_before(m, {task.id for task in named}))
 
 
-def _as_before(m: Muster) -> Iterator[object]:
-    """The options that made an array like the newest one."""
-    newest = m.arrays.get(max(m.arrays, default=0))
-    if newest is None:
-        return
-    if newest.is_each:
-        yield "--one-task-per-element"
-    else:
-        yield from ("--workers", max(a.size for a in m.arrays.values() if not a.is_each))
-        yield from ("--gpus-per-worker", newest.gpus) if newest.gpus > 1 else ()
-    if not newest.gpus:
-        yield from ("--gpus", "cpu:2")
+def _as_before(m: Muster, open_: Collection[str]) -> Sequence[str]:
+    """The options of the newest array for some of these, or else of the newest."""
+    last = max((n for n, array in m.arrays.items() if any(task in open_ for task in array.selection)), default=0)
+    array = m.arrays.get(last or max(m.arrays, default=0))
+    return (array and array.options) or ("--on", "slurm")  # older versions did not record them
 
 
 # ---- cancel ----

@@ -25,6 +25,7 @@ class Worker:
     seen: Seen
     slots: tuple[str, ...]  # labels, of the kind that the task takes
     takes: bool  # whether it works on the task
+    asks: bool = False  # a cluster for workers, and has no slots itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Found:
     muster: Muster | None  # what Slurm says of those that it was asked for, where it was
     elsewhere: tuple[str, ...]  # which attempts of other queues hold slots of these workers, in words
     source: str  # what names it: the task file, with what was laid over it; empty where nothing does
+    options: tuple[str, ...]  # the words that have it done on a cluster, where that was asked for it
     records: Mapping[str, tuple[str, ...]]  # kind -> paths
     damaged: tuple[str, ...]
     now: datetime

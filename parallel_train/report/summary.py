@@ -72,8 +72,9 @@ def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[s
     if has_failed:
         sources = [source for source in s.named if source]
         again = ["retry"] if len(sources) > 1 else [word for source in sources for word in paste.of_source(source)]
+        there = () if len(sources) > 1 else s.wishes.options
         steps.append((paste.command("logs", "--failed"), "what the failed ones said"))
-        steps.append((paste.command(*again, "--failed"), "run only those again"))
+        steps.append((paste.command(*again, "--failed", *there), "run only those again"))
     if s.roster is not None and s.roster.terms.is_detached and s.roster.sent and s.open:
         steps.append((paste.command("status"), "where every task stands"))
     if exit_code in {130, 143} and s.open:

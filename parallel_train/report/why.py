@@ -63,7 +63,7 @@ def _who_acts(story: Story) -> Rows:
             yield "paused", f"the queue{words.asked(s.pause)}: nothing is started"
         if line.is_paused and line.hold is not None:
             yield "paused", f"this task{words.asked(line.hold)}"
-    seen = [f"{w.seen} on {words.slot(w.slots)}: {w.seen.command}" for w in found.workers]
+    seen = [f"{w.seen}{'' if w.asks else f' on {words.slot(w.slots)}'}: {w.seen.command}" for w in found.workers]
     yield from labelled("worker", shortened(seen))
     takers = [worker for worker in found.workers if worker.takes]
     if found.muster is not None:
@@ -73,7 +73,7 @@ def _who_acts(story: Story) -> Rows:
             "" if found.workers else "worker",
             "none of them works on this task" if found.workers else "none works here now",
         )
-    elif takers and not line.task.is_call and all(len(worker.slots) < max(1, line.task.gpus) for worker in takers):
+    elif takers and not line.task.is_call and not any(w.asks or len(w.slots) >= max(1, line.task.gpus) for w in takers):
         yield "", f"none of them has {words.plural(max(1, line.task.gpus), 'slot')} for it"
 
 
@@ -124,6 +124,7 @@ def _command(story: Story, step: Step) -> tuple[str, str]:  # noqa: C901, PLR091
     task = s.lines[step.task].task
     is_other = step.task != story.line.task.id
     it = numbered(s, step.task) if is_other else "it"
+    of_file = paste.of_source(story.found.source)
     match step.do:
         case "follow":
             return paste.command("logs", task.number, "-f"), f"shows what {it} says"
@@ -141,11 +142,11 @@ def _command(story: Story, step: Step) -> tuple[str, str]:  # noqa: C901, PLR091
             return paste.command("retry", task.number), f"runs {it} again{kept}"
         case "run":
             aside = "; the old output is put aside" if task.output else ""
-            return paste.command(*paste.of_source(story.found.source), task.number), f"runs it{aside}"
+            return paste.command(*of_file, task.number, *story.found.options), f"runs it{aside}"
         case "again":
             what = "it and what it needs" if task.needs else "it"
             aside = "; old outputs are put aside" if task.output else ""
-            return paste.command(*paste.of_source(story.found.source), "-B", task.number), f"runs {what} again{aside}"
+            return paste.command(*of_file, "-B", task.number, *story.found.options), f"runs {what} again{aside}"
         case "resume":
             return paste.command("resume", task.number), f"lets {it} start"
         case "resume all":

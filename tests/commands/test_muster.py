@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -120,19 +121,13 @@ def test_nobody_there_gives_the_command_that_asks_again(slurm: StandIn, call: Ca
     assert f"\nNo worker of these runs or waits in Slurm: {AGAIN} asks for some\n" in call("status").out
 
 
-@pytest.mark.parametrize(
-    "like",
-    [
-        ({"size": 8, "gpus": 2}, "--workers 8 --gpus-per-worker 2"),
-        ({"size": 3, "gpus": 0}, "--workers 3 --gpus cpu:2"),
-        ({"size": 4, "gpus": 2, "is_each": True}, "--one-task-per-element"),
-    ],
-)
-def test_that_command_asks_for_the_like(history: History, slurm: StandIn, call: Caller, like):
-    more, options = like
-    slurm.enlist(ids(history), 2, **more)
+@pytest.mark.parametrize("options", [("--on", "slurm", "--gpus", "cpu:6", "--sbatch", "--comment=a b"), ()])
+def test_that_command_asks_for_the_like(history: History, slurm: StandIn, call: Caller, options: tuple[str, ...]):
+    slurm.enlist(ids(history), 2, options=options)
+    slurm.enlist(["another"], 3)
     slurm.lists("8_0|COMPLETED|pt1|None 2")
-    assert f": parallel-train tasks/a.yaml --on slurm {options} asks for some\n" in call("status").out
+    typed = shlex.join(options or ("--on", "slurm"))
+    assert f": parallel-train tasks/a.yaml {typed} asks for some\n" in call("status").out
 
 
 def test_for_what_only_was_added_a_worker_here_is_named(history: History, slurm: StandIn, call: Caller):
@@ -265,6 +260,20 @@ def test_explain_gives_the_way_where_nobody_will(slurm: StandIn, call: Caller):
     said = call("explain", "left").out
     assert "  slurm       no worker runs or waits\n" in said
     assert f"  {AGAIN}  asks Slurm for workers\n" in said
+
+
+def test_explain_runs_again_where_it_ran(history: History, slurm: StandIn, call: Caller):
+    history.write("tasks/a.yaml", "")
+    assert f"  parallel-train tasks/a.yaml -B 1 {AGAIN.partition('.yaml ')[2]}  " in call("explain", "done").out
+
+
+def test_who_asks_for_workers_is_no_worker_without_slots(history: History, slurm: StandIn, call: Caller):
+    slurm.lists("8_0|PENDING||Priority")
+    about = {"source": "tasks/a.yaml", "tasks": "1-4", "terms": asdict(Terms(4, 1, 1)), "words": ["tasks/a.yaml"]}
+    DiskQueue(history.queue, this_owner("w1"), is_alive, about=about).join()
+    said = call("explain", "left").out
+    assert f"w1 (process {os.getpid()} on {os.uname().nodename}): parallel-train tasks/a.yaml\n" in said
+    assert "none of them" not in said
 
 
 # ---- attach, wait, logs ----

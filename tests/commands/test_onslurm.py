@@ -121,3 +121,20 @@ def test_an_option_of_a_cluster_is_refused_without_it(option, value):
 
 def test_a_place_that_is_none(call: Caller):
     assert call("--on", "slurn").err.count("'slurn' is neither local nor slurm") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ""),
+        (
+            {"workers": 2, "one_task_per_element": True, "time": "1:00"},
+            "--workers 2 --one-task-per-element --time 1:00",
+        ),
+        ({"sbatch": ("--mem=1G", "--qos=low")}, "--sbatch --mem=1G --sbatch --qos=low"),
+        ({"gpus": "cpu:6", "lease": 60.0, "shared_group": True}, "--gpus cpu:6 --lease 60 --shared-group"),
+    ],
+)
+def test_what_was_typed_is_kept_for_the_next_time(options, words):
+    assert onslurm.words(replace(SLURM, **options)) == ("--on", "slurm", *words.split())
+    assert onslurm.words(replace(SLURM, **{**options, "on": "local"})) == ()

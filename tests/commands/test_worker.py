@@ -149,9 +149,11 @@ def test_an_element_takes_what_is_due_of_its_array_with_its_needs(history: Histo
 def test_it_follows_the_files_of_its_tasks_and_one_for_a_single_task_none(history: History, monkeypatch):
     (mine,) = history.submit(task("mine"), source="tasks/a.yaml")
     history.submit(task("other"), source="tasks/b.yaml")
-    enlisted(history, mine, ignore_failures=True)
+    enlisted(history, mine, ignore_failures=True, options=("--on", "slurm"))
     assert prepared(history, array=1).disk.sources == {"tasks/a.yaml"}
-    assert prepared(history, array=1).situation.wishes.ignore_failures
+    wishes = prepared(history, array=1).situation.wishes
+    assert wishes.ignore_failures
+    assert wishes.options == ("--on", "slurm")
     enlisted(history, mine, size=1, is_each=True)
     for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID"):
         monkeypatch.setenv(f"SLURM_{name}", "0")

@@ -143,9 +143,10 @@ def test_trouble_with_a_submission_is_silence():
 
 
 def test_an_array_is_for_all_that_is_open():
-    s = run(A, B, C, events=[works(C), ended(C)])
+    typed = ("--on", "slurm", "--workers", "2")
+    s = run(A, B, C, events=[works(C), ended(C)], wishes=Wishes(options=typed))
     wanted = only(decide(s, NOW))
-    assert wanted == Enlist(Array(0, 2, ("a", "b"), 1), 0.0)
+    assert wanted == Enlist(Array(0, 2, ("a", "b"), 1, options=typed), 0.0)
 
 
 @pytest.mark.parametrize(

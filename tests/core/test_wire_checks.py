@@ -43,7 +43,11 @@ KINDS: dict[str, tuple[Any, Any, Any]] = {
     "end": (End("a", 1, Exited(3), output="there", seconds=1.5), wire.end_of, wire.end_data),
     "round": (Round("a", 2, "x", "changed", aside=True, by="one"), wire.round_of, wire.round_data),
     "request": (Request(1, "cancel", {"a": 1}, by="anna@host"), wire.request_of, wire.request_data),
-    "array": (Array(1, 2, ("a", "b"), 2, is_each=True, at_once=1, by="one"), wire.array_of, wire.array_data),
+    "array": (
+        Array(1, 2, ("a", "b"), 2, is_each=True, at_once=1, options=("--on",), by="one"),
+        wire.array_of,
+        wire.array_data,
+    ),
     "device": (Device("gpu", "0", "0", "lock"), wire.device_of, asdict),
     "task": (TASK, wire.task_of, wire.task_data),
 }
@@ -104,6 +108,7 @@ def test_an_outcome_comes_back_as_it_was(outcome: Any):
         ("array", "size", 3),
         ("array", "selection", "a"),
         ("array", "gpus", -1),
+        ("array", "options", "--on slurm"),
         ("array", "is_each", 1),
         ("task", "cwd", "\0.\0"),
         ("task", "env", {"A": 1}),

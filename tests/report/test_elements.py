@@ -211,6 +211,15 @@ def test_a_detached_run_says_how_to_look():
     assert closing(told.s, told.memory, 0, 0.0)[-1].more == ("  parallel-train status  where every task stands",)
 
 
+def test_what_failed_is_run_again_where_it_ran():
+    told = Told(A)
+    told.s.named = {"tasks/mine.yaml": frozenset(["a"])}
+    told.s.wishes = replace(told.s.wishes, options=("--on", "slurm", "--workers", "2"))
+    told(claimed(A, at=""), ended(A, outcome=1))
+    again = "  parallel-train tasks/mine.yaml --failed --on slurm --workers 2  run only those again"
+    assert closing(told.s, told.memory, 1, 0.0)[-1].more[-1] == again
+
+
 def test_what_fits_into_no_worker():
     told = Told(task("a", gpus=4))
     assert told.notice == "a wants more than this worker has (2 GPU slots): left to others"

@@ -14,6 +14,8 @@ from parallel_train.cluster.slurm import names_of
 from parallel_train.core.facts import Array
 from parallel_train.store import records
 
+ENLISTED = {"at": "2026-01-02T03:04:05Z", "options": ("--on", "slurm", "--workers", "4")}
+
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
@@ -29,7 +31,7 @@ class StandIn:
 
     def enlist(self, tasks: Iterable[str], number: int = 1, size: int = 4, **more: object) -> None:
         """The record of an array for these."""
-        array = Array(number, size, tuple(tasks), **{"at": "2026-01-02T03:04:05Z", **more})  # type: ignore[arg-type]
+        array = Array(number, size, tuple(tasks), **{**ENLISTED, **more})  # type: ignore[arg-type]
         assert records.publish(str(self.queue / "arrays" / str(number)), [asdict(array)])
 
     def lists(self, *lines: str, by: str = "squeue") -> None:
