@@ -18,9 +18,13 @@ from parallel_train.core import policy
 from parallel_train.core.cluster import CANCEL, Element
 from parallel_train.core.facts import Array
 from parallel_train.core.muster import Muster
+from parallel_train.core.situation import Situation
+from parallel_train.core.state import Running
 from parallel_train.errors import ClusterError, UsageError
-from parallel_train.project.workers import Worker
+from parallel_train.project.workers import Worker, living
+from parallel_train.report import muster as sentences
 from parallel_train.store import arrays
+from parallel_train.store.queue import NAME
 
 if TYPE_CHECKING:
     from parallel_train.cluster.slurm import Slurm
@@ -68,6 +72,18 @@ def typed(folder: Path) -> Mapping[str, tuple[str, ...]]:
     """Task -> the options by which a cluster was asked to do it last, where that was of late. Nobody is asked."""
     newest = _read(folder, arrays.numbers(folder)[-_REMEMBERED:])
     return {task: array.options for array in newest.values() for task in array.selection}
+
+
+def beside(project: Path, s: Situation) -> list[str]:
+    """What to say to a run that does on a CPU what a cluster is asked to do on GPUs."""
+    if s.roster is not None or any(slot.device.kind == "gpu" for slot in s.pool.slots.values()):
+        return []
+    lines = (s.lines[name] for name in s.open)
+    wanting = [line.task for line in lines if line.task.gpus and not isinstance(line.state, Running)]
+    found = Musters(project / NAME).look() if wanting else None
+    if found is None or not (found.present or any(worker.roster for worker in living(project))):
+        return []
+    return [sentences.on_cpu(wanting, found)]
 
 
 def dismiss(folder: Path, waiting: Sequence[Element]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parallel_train.commands import afar, onslurm, plan
+from parallel_train.commands import afar, muster, onslurm, plan
 from parallel_train.commands.detach import Background, in_background
 from parallel_train.commands.options import RunOptions
 from parallel_train.commands.work import Prepared, preflight_faults, surroundings, work
@@ -99,7 +99,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         wanted = graph.closure(named, needs)
         tasks = tuple(task for task in tasks if task.id in wanted)
     joined = [f"joins {owner.worker} (process {owner.pid} on {owner.host})" for owner in disk.others()]
-    notes = (*file.notes, *place.machine.notes, *joined, *amiss)
+    notes = (*file.notes, *place.machine.notes, *joined, *amiss, *muster.beside(project, situation))
     return Prepared(
         project,
         disk,

@@ -122,6 +122,15 @@ def _as_before(m: Muster, open_: Collection[str]) -> Sequence[str]:
     return (array and array.options) or ("--on", "slurm")  # older versions did not record them
 
 
+def on_cpu(tasks: Sequence[Task], m: Muster) -> str:
+    """A run does these here though Slurm serves their queue."""
+    want, them = ("wants a GPU", "it") if len(tasks) == 1 else ("want GPUs", "them")
+    return (
+        f"{words.plural(len(tasks), 'task')} {want}, and this run does {them} on the CPU here. "
+        f"Slurm serves this queue: {command(m, tasks)} has {them} done there"
+    )
+
+
 # ---- cancel ----
 
 

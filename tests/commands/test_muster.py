@@ -32,6 +32,7 @@ from tests.support.wait import wait_until
 
 __all__ = ["call"]
 
+TWO = 'tasks:\n  - {name: one, command: "true"}\n  - {name: two, command: "true 2", gpus: 0}\n'
 AGAIN = "parallel-train tasks/a.yaml --on slurm --workers 4"
 
 
@@ -425,3 +426,32 @@ def test_gc_knows_the_records_and_what_a_killed_writer_left_beside_them(history:
     assert "1 temporary file" in call("gc", "--yes").out
     assert not left.exists()
     assert (history.queue / "arrays" / "1").exists()
+
+
+# ---- a run here ----
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("8_0|PENDING||Priority", "--gpus=cpu:1", True),
+        ("8_0|PENDING||Priority", "--gpus=fake:1", False),
+        ("8_0|COMPLETED|pt1|None", "--gpus=cpu:1", False),
+        ("8_0|PENDING||Priority", "--on=slurm", False),
+    ],
+)
+def test_a_run_on_a_cpu_of_what_slurm_serves_is_told_so(slurm: StandIn, call: Caller, case: tuple[str, str, bool]):
+    listed, where, is_said = case
+    slurm.lists(listed)
+    call.write("tasks/a.yaml", TWO)
+    found = call("tasks/a.yaml", "-n", where)
+    said = "1 task wants a GPU, and this run does it on the CPU here. Slurm serves this queue: "
+    assert found.code == 0, found.err
+    assert (f"{said}{AGAIN} has it done there\n" in found.err) == is_said
+
+
+def test_so_it_is_while_only_the_run_that_asks_for_them_lives(history: History, slurm: StandIn, call: Caller):
+    about = {"source": "tasks/a.yaml", "terms": asdict(Terms(4, 1, 1))}
+    DiskQueue(history.queue, this_owner("w1"), is_alive, about=about).join()
+    call.write("tasks/a.yaml", TWO)
+    assert "Slurm serves this queue" in call("tasks/a.yaml", "-n", "--gpus", "cpu:1").err
