@@ -96,7 +96,9 @@ def chosen(project: Path, wanted: str | None) -> Worker:
     if not workers:
         where = f"{paste.command('status')} says where every task stands"
         found = musters.look()
+        again = command(found, known_tasks(project / queue.NAME)) if found and found.present else ""
         there = f"; Slurm: {counted(found)}" if found and found.present else ""
+        there += f"; {again} shows their run" if again else ""
         raise UsageError(f"no scheduler works here now{there}{_last_lines(project)}; {where}")
     meant = [worker for worker in workers if wanted is None or _is_meant(worker, wanted)]
     if wanted is None:  # who watches over them, rather than those that a cluster lends

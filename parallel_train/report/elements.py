@@ -155,3 +155,15 @@ def answered_for(s: Situation) -> tuple[int, str]:
     """How many tasks, or workers of a cluster, leave with this run; and the same in words."""
     number = len(s.mine) if s.roster is None else sum(1 for _ in enlist.ours(s, s.roster))
     return number, words.plural(number, "task" if s.roster is None else "worker")
+
+
+def draining(s: Situation) -> str:
+    """What the first Ctrl-C does: who waits in a cluster's queue is not needed, and what runs may end."""
+    number, _ = answered_for(s)
+    waiting = 0 if s.roster is None else sum(element.phase == "waiting" for element in enlist.ours(s, s.roster))
+    kind = "task" if s.roster is None else "worker"
+    on = f"Draining: {words.plural(number - waiting, kind)} {'runs' if number - waiting == 1 else 'run'} on"
+    away = f"{words.plural(waiting, kind)} that {'waits is' if waiting == 1 else 'wait are'} sent away"
+    if number == waiting:
+        return f"Interrupted: {away}"
+    return f"{on}{f', {away}' if waiting else ''}; Ctrl-C again stops them"

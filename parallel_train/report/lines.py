@@ -284,7 +284,7 @@ def _of_this_process(event: Event, s: Situation, journal: str) -> Said | None:  
         case Interrupted() if not number:
             return Said("Interrupted: nothing of ours runs; leaving", "note")
         case Interrupted(1):
-            return Said(f"Draining: {running} {'runs' if number == 1 else 'run'} on; Ctrl-C again stops them", "note")
+            return Said(elements.draining(s), "note")
         case Interrupted(2):
             return Said(f"Stopping {running} (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them", "note")
         case Interrupted(level):

@@ -40,18 +40,30 @@ def closing(s: Situation, memory: Memory, exit_code: int, now: float) -> list[Sa
     """Counts, what failed and why, and what to do next."""
     number = words.plural(s.counts.total(), "task")
     every = ", ".join(f"{n} {name}" for name, n in counts(s))
-    said = [Said(f"{number} in {words.clock(now - memory.since)}: {every or 'none'}")]
+    is_sent = _is_sent(s, exit_code)
+    head = _sent(s, now) if is_sent else f"{number} in {words.clock(now - memory.since)}: {every or 'none'}"
+    said = [Said(head)]
     failed = [line for line in _selected(s) if name_of(line.state) == "failed"]
     others = [line for line in _selected(s) if name_of(line.state) in {"aborted", "stale", "cancelled"}]
     if failed:
         said.append(Said("Failed:", "bad", tuple(_listed(failed, lambda line: _failed(line, s)))))
     if others:
         said.append(Said("Not run:", "note", tuple(_listed(others, lambda line: _not_run(line, s)))))
-    if s.open:
+    if s.open and not is_sent:
         why = "" if s.stopping else notice(s, now)
         said.append(Said(f"Not ended: {words.plural(len(s.open), 'task')}" + (f". {why}" if why else ""), "note"))
     steps = list(_next_steps(s, exit_code, has_failed=bool(failed)))
     return [*said, *([Said("Next:", more=tuple(steps))] if steps else [])]
+
+
+def _is_sent(s: Situation, exit_code: int) -> bool:
+    """Whether others go on with what is open: --detach on a cluster."""
+    return s.roster is not None and s.roster.terms.is_detached and bool(s.open) and not exit_code
+
+
+def _sent(s: Situation, now: float) -> str:
+    verb, why = "Sent" if s.roster and s.roster.sent else "Left", notice(s, now)
+    return f"{verb} to the cluster: {words.plural(len(s.open), 'task')}" + (f". {why}" if why else "")
 
 
 def _failed(line: Line, s: Situation) -> str:
@@ -75,7 +87,8 @@ def _next_steps(s: Situation, exit_code: int, *, has_failed: bool) -> Iterator[s
         there = () if len(sources) > 1 else s.wishes.options
         steps.append((paste.command("logs", "--failed"), "what the failed ones said"))
         steps.append((paste.command(*again, "--failed", *there), "run only those again"))
-    if s.roster is not None and s.roster.terms.is_detached and s.roster.sent and s.open:
+    if _is_sent(s, exit_code):
+        steps.append(("the same command without --detach", "shows their run, and waits for its end"))
         steps.append((paste.command("status"), "where every task stands"))
     if exit_code in {130, 143} and s.open:
         steps.append(("the same command again", "goes on where this run stopped"))

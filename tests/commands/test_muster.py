@@ -320,7 +320,8 @@ def test_of_several_that_a_cluster_lends_the_run_of_all_is_offered(history: Hist
 
 def test_attach_says_who_waits_where_nobody_works(slurm: StandIn, call: Caller):
     slurm.lists("8_0|PENDING||Priority")
-    assert "no scheduler works here now; Slurm: 1 worker waits; " in call("attach").err
+    said = f"no scheduler works here now; Slurm: 1 worker waits; {AGAIN} shows their run; parallel-train status"
+    assert said in call("attach").err
 
 
 def test_wait_says_whom_it_waits_for(history: History, slurm: StandIn, capsys: pytest.CaptureFixture[str]):

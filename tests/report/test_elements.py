@@ -165,7 +165,11 @@ def test_when_all_is_lost_the_last_words_say_why():
 @pytest.mark.parametrize(
     ("level", "said", "shown"),
     [
-        (1, "Draining: 2 workers run on; Ctrl-C again stops them", "Draining: 2 workers left; Ctrl-C again stops them"),
+        (
+            1,
+            "Draining: 1 worker runs on, 1 worker that waits is sent away; Ctrl-C again stops them",
+            "Draining: 2 workers left; Ctrl-C again stops them",
+        ),
         (
             2,
             "Stopping 2 workers (INT, TERM, KILL, 10 s apart); Ctrl-C again kills them",
@@ -179,6 +183,13 @@ def test_a_person_who_leaves_hears_of_the_workers(level, said, shown):
     told(seen("running", "waiting", "over"))
     assert told(Interrupted(level, 130, START.now)) == [said]
     assert told.notice == shown
+
+
+def test_whoever_only_waits_is_sent_away():
+    told = Told()
+    told.send()
+    told(seen("waiting", "waiting"))
+    assert told(Interrupted(1, 130, START.now)) == ["Interrupted: 2 workers that wait are sent away"]
 
 
 def test_nobody_is_there_to_be_left():
@@ -206,9 +217,15 @@ def test_the_table_and_the_status_line():
 
 def test_a_detached_run_says_how_to_look():
     told = Told(A, terms=Terms(workers=1, gpus=1, slots=1, is_detached=True))
+    assert closing(told.s, told.memory, 0, 0.0)[0].text == "Left to the cluster: 1 task"
     told.send(1)
     told(seen("waiting"))
-    assert closing(told.s, told.memory, 0, 0.0)[-1].more == ("  parallel-train status  where every task stands",)
+    sent, then = closing(told.s, told.memory, 0, 0.0)
+    assert sent.text == "Sent to the cluster: 1 task. 1 worker waits"
+    assert then.more == (
+        "  the same command without --detach  shows their run, and waits for its end",
+        "  parallel-train status              where every task stands",
+    )
 
 
 def test_what_failed_is_run_again_where_it_ran():
