@@ -32,3 +32,12 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(autouse=True)
+def _the_users_umask() -> Iterator[None]:
+    """A command that is called within this process leaves its own behind."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
