@@ -152,6 +152,7 @@ def _launch(s: Situation, line: Line, slots: list[str]) -> Launch:
         asked_round=line.asked_round,
         wait=_wait(line),
         resumes=line.is_interrupted,
+        stops_at=s.limit.stops_at,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -255,6 +256,7 @@ class Launch:
     asked_round: int = 1  # see Line
     wait: float = 0.0  # seconds after its claim: an owner from whom an attempt was taken may live until it has halted
     resumes: bool = False  # whether what stands in its output was left by an attempt that did not come to its end
+    stops_at: float = math.inf  # monotonic seconds: a stop from then on is the end of its allocation
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from parallel_train.core.differences import differences
 from parallel_train.core.facts import Claim, End, Request
 from parallel_train.core.facts import Why as RoundWhy
+from parallel_train.core.limit import cut_off
 from parallel_train.core.situation import Situation
 from parallel_train.core.state import Ended, Ending, Line, Running, Waiting, count
 from parallel_train.core.task import Task
@@ -54,6 +55,7 @@ class GoesOn:
 
     end: End
     lost: int = 0
+    cut_off: int = 0  # attempts in a row whose allocation ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def reason(situation: Situation, task: str, former: Task | None = None) -> Reaso
 def _starts(s: Situation, line: Line, former: Task | None) -> Cause:
     tries = line.tries
     if tries and tries[-1].end is not None:
-        return GoesOn(tries[-1].end, count(line, "lost"))
+        return GoesOn(tries[-1].end, count(line, "lost"), cut_off(line))
     if line.rounds:
         return _again(s, line, line.rounds[-1].why, former)
     return FirstRun()

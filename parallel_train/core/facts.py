@@ -12,6 +12,7 @@ OutputState = Literal["none", "there", "missing", "empty", "not done"]
 # Its process is dead, its machine was started anew, or it was silent for a lease.
 LostBy = Literal["killed", "rebooted", "expired"]
 GIVEN_BACK = "its process"  # stopped so: a call that its own process did not finish
+TIME_UP = "time"  # stopped so: its allocation ended
 Asking = Literal["cancel", "pause", "resume", "priority", "retry", "add", "excuse"]
 
 

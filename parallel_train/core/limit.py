@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from parallel_train.core import policy
-from parallel_train.core.facts import End, verdict
+from parallel_train.core.facts import TIME_UP, End, verdict
+from parallel_train.core.state import Line
 from parallel_train.core.task import Task, kind_of
+
+
+def cut_off(line: Line) -> int:
+    """How many attempts in a row, the last ones of its round, were stopped since their allocation ended."""
+    ends = (attempt.end for attempt in reversed(line.tries))
+    return sum(1 for _ in takewhile(lambda end: end is not None and end.stopped == TIME_UP, ends))
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ TROUBLE_PAUSE = 5.0  # seconds without launches after the machine could not star
 PUT_OFF = 15.0  # seconds that an element which ran before may wait for its next turn; Slurm itself takes 120
 POLL = 1.0  # seconds between two looks at what other workers wrote
 STOP_BEFORE = 40.0  # seconds before an allocation ends: INT, TERM and KILL are 10 apart, and the ends take their time
+TIME_UP_SAID = 3  # allocations in a row that end before a task does: it may never end so
 SETTLING = 60.0  # seconds of an allocation that are spent before the first task starts, at most
 READY_LOOKED_AT = 1000  # ready tasks that are looked at for one that can end in time
 LOOK_SHARE = 20  # of the time, somebody who only looks spends at most one part in so many on looking

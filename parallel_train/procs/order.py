@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -71,6 +72,7 @@ def build(launch: Launch, devices: Sequence[Device], around: Surroundings, stamp
         "output": str(around.project / task.output) if task.output else None,
         "done_when": done_when(task, around.project),
         "timeout": task.timeout,
+        "stops_at": launch.stops_at if launch.stops_at < math.inf else None,
     }
 
 

@@ -15,6 +15,7 @@ from parallel_train.procs.beat import Beat
 
 SWEEP_GRACE = 2.0  # seconds that processes which outlive their task get after TERM
 STUBBORN = 6  # times the grace, after KILL: what has not died by then is named
+TIME = 5.0  # seconds that what Slurm says of the time left may change by
 TELLING = 0.5  # seconds that Slurm takes at most to tell all processes of an allocation that it ends
 TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
@@ -38,6 +39,7 @@ class Watch:
         self.is_granted = "SLURM_JOB_ID" in os.environ
         timeout = order["timeout"]
         self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.time_up = float("inf") if order["stops_at"] is None else order["stops_at"] - TIME
         self.stopped = ""
         self.rung = 0  # of LADDER, the next to send
         self.next_rung = 0.0
@@ -73,7 +75,7 @@ class Watch:
             outcome = {"exited": os.WEXITSTATUS(status)}
         return {
             "outcome": outcome,
-            "stopped": "cancel" if self.stopped == "worker" and self._was_cancelled() else self.stopped,
+            "stopped": "cancel" if self.stopped in {"worker", "time"} and self._was_cancelled() else self.stopped,
             "max_rss_kib": self.usage.ru_maxrss,
             "cpu_seconds": round(self.usage.ru_utime + self.usage.ru_stime, 3),
             "swept": self.swept,
@@ -97,16 +99,20 @@ class Watch:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGTERM and not self.stopped:
-            self._stop("worker")  # or a person: the requests say, but a disk that hangs must not hold us here
+            self._stop(self._teller())  # or a person: the requests say, but a disk that hangs must not hold us here
         elif number == signal.SIGQUIT:
-            self.stopped = self.stopped or "worker"
+            self.stopped = self.stopped or self._teller()
             self.rung = LADDER.index(signal.SIGKILL)
             self._climb()
+
+    def _teller(self) -> str:
+        """Who tells us to stop: our worker, or its allocation's end by way of it."""
+        return "time" if time.monotonic() >= self.time_up else "worker"
 
     def _on_late_signal(self, number: int) -> None:
         """The task has ended. Slurm tells all processes of an allocation at once: this is what ended it then."""
         if number == signal.SIGTERM and self.is_granted:
-            self.stopped = self.stopped or "worker"
+            self.stopped = self.stopped or self._teller()
 
     def _hear_who_told_all(self) -> None:
         """The task may have heard of it, and have ended, before us."""

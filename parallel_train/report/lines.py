@@ -26,6 +26,7 @@ from parallel_train.core.events import (
     Warned,
 )
 from parallel_train.core.facts import Claim, End, NotStarted, Request, verdict
+from parallel_train.core.limit import cut_off
 from parallel_train.core.situation import Situation, name_of
 from parallel_train.core.state import Ended as EndedState
 from parallel_train.core.state import Line, Waiting
@@ -119,7 +120,9 @@ class Narrator:
             case "free" if line.is_cancelled:
                 return Said(f"{where} Task cancelled: {name} ({words.end(end, line.task)})", "note")
             case "free":
-                return Said(f"{where} Task stopped: {name} ({words.end(end, line.task)}); it costs no attempt", "note")
+                long = tuple(f"  {text[0].upper()}{text[1:]}" for text in words.too_long(cut_off(line)))
+                text = f"{where} Task stopped: {name} ({words.end(end, line.task)}); it costs no attempt"
+                return Said(text, "note", long)
             case found:
                 text = f"✗ {where} Task {found}: {name} ({words.end(end, line.task)})"
                 return Said(text, "bad", tuple(self._about_failure(end, line, s, moment)))

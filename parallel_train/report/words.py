@@ -11,6 +11,7 @@ from parallel_train.core import explain, policy
 from parallel_train.core.explain import Reason
 from parallel_train.core.facts import (
     GIVEN_BACK,
+    TIME_UP,
     End,
     Exited,
     Lost,
@@ -147,12 +148,24 @@ def end(ended: End, task: Task | None = None) -> str:
         return text
     if ended.stopped == GIVEN_BACK:
         return f"given back: {clean(ended.note)}"
-    if ended.stopped:
+    if ended.stopped == TIME_UP:
+        text = "its allocation's time was up"
+    elif ended.stopped:
         text = f"stopped by {clean(ended.stopped)}, {text}"
     elif ended.outcome == Exited(0) and verdict(ended) == "failed":
         lacks = {"missing": "output missing", "empty": "output empty", "not done": "done_when does not hold"}
         text = f"{lacks.get(ended.output, 'output missing')}, though exit code 0"
     return f"{text}: {clean(ended.note)}" if ended.note else text
+
+
+def too_long(times: int) -> list[str]:
+    """What to say and do of a task that so many allocations in a row were too short for."""
+    if times < policy.TIME_UP_SAID:
+        return []
+    return [
+        f"it does not fit into the time limit: stopped {times} times in a row",
+        "ask for more (--time), or let it write checkpoints and go on from them where PARALLEL_TRAIN_RESUME is set",
+    ]
 
 
 # ---- why ----
@@ -203,9 +216,10 @@ def _runs(why: explain.Cause, s: Situation) -> str:  # noqa: PLR0911  one senten
             return f"made from an older {names(needs, s)}" if needs else "a need changed"
         case explain.OutputGone(output):
             return f"its output is gone: {clean(output)}"
-        case explain.GoesOn(ended, lost):
+        case explain.GoesOn(ended, lost, times):
             count = f", {lost} of {policy.LOST_LIMIT}" if verdict(ended) == "lost" else ""
-            return f"attempt {ended.attempt} did not count ({end(ended)}{count})"
+            long = "".join(f"; {sentence}" for sentence in too_long(times))
+            return f"attempt {ended.attempt} did not count ({end(ended)}{count}){long}"
         case _:
             return "first run"
 

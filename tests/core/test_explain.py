@@ -10,6 +10,7 @@ from parallel_train.core import explain
 from parallel_train.core.apply import apply
 from parallel_train.core.events import Launched, RoundOpened
 from parallel_train.core.explain import Reason, differences, reason
+from parallel_train.core.facts import TIME_UP
 from parallel_train.core.situation import Wishes
 from parallel_train.core.task import late
 from tests.support.builders import (
@@ -42,6 +43,7 @@ CASES = {
     "gone": ([A], [ran(A, output="there"), found(A, "missing")], "run", explain.OutputGone),
     "failed": ([A], [ran(A, outcome=3)], "skip", explain.Failed),
     "cut off": ([A], [ran(A, outcome=Signalled(2), stopped="worker")], "run", explain.GoesOn),
+    "out of time": ([A], [ran(A, outcome=Signalled(2), stopped=TIME_UP)], "run", explain.GoesOn),
     "lost": ([A], [ran(A, outcome=Lost("killed"))], "run", explain.GoesOn),
     "asked": ([A], [RoundOpened(round_(A))], "run", explain.AskedFor),
     "running": ([A], [claimed(A)], "wait", explain.RunsNow),

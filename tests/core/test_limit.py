@@ -22,9 +22,9 @@ from parallel_train.core.events import (
     Told,
     Watched,
 )
-from parallel_train.core.facts import Owner, Request
+from parallel_train.core.facts import TIME_UP, Owner, Request, Signalled
 from parallel_train.core.lent import is_cut_short
-from parallel_train.core.limit import Limit
+from parallel_train.core.limit import Limit, cut_off
 from parallel_train.core.situation import Wishes
 from parallel_train.report.view import notice
 from tests.support.builders import claimed, ended, found, pool, ran, situation, task
@@ -171,6 +171,27 @@ def test_what_was_stopped_by_the_end_costs_nothing_and_is_left_for_another_turn(
     assert decide(s, HOUR - 20) == [Leave(1)]
     assert is_cut_short(s)
     assert s.limit.has_served
+
+
+def test_whoever_starts_a_task_says_when_a_stop_will_be_the_end_of_its_allocation():
+    for events, stops_at in (([left(HOUR)], HOUR - policy.STOP_BEFORE), ([], math.inf)):
+        [launch] = decide(situation(A, events=events), 0.0)
+        assert launch.stops_at == stops_at
+
+
+def test_allocations_that_end_before_a_task_are_counted_where_they_follow_each_other_and_cost_nothing():
+    def stopped(attempt, by=TIME_UP):
+        return ran(A, attempt, Signalled(2), stopped=by)
+
+    for events, number in (
+        ([], 0),
+        ([stopped(1), stopped(2)], 2),
+        ([stopped(1), stopped(2), claimed(A, 3)], 0),
+        ([stopped(1), stopped(2, "worker"), stopped(3)], 1),
+        ([stopped(1), stopped(2), stopped(3, "worker")], 0),
+    ):
+        assert cut_off(situation(A, events=events).lines["a"]) == number
+    assert launches(situation(A, events=[stopped(n) for n in range(1, 20)])) == ["a"]
 
 
 def test_whoever_only_watched_has_not_served():

@@ -245,7 +245,8 @@ if pid == 0:
 order = {"queue": "/nowhere", "task": "a", "attempt": 1, "lease": 3600.0, "beat": 600.0, "shared": False}
 shown = beat.Beat({**order, "heard": 0, "asked_round": 1}, beat.Beat.now())
 shown._state[:] = beat._STATE.pack(0.0, True, False)
-watched = watch.Watch(pid, {"grace": 1.0, "timeout": None, "log": "", "group": ""}, [], shown, say=print)
+told = {"grace": 1.0, "timeout": None, "stops_at": None, "log": "", "group": ""}
+watched = watch.Watch(pid, told, [], shown, say=print)
 watched.wait()
 print(watched.outcome()["stopped"])
 """

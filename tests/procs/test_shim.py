@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from parallel_train.core.events import Ended, NeedSeen, Refused, Vanished, Warned
-from parallel_train.core.facts import Exited, Lost, NotStarted, Request, Signalled, TimedOut
+from parallel_train.core.facts import TIME_UP, Exited, Lost, NotStarted, Request, Signalled, TimedOut
 from parallel_train.core.task import DoneWhen
 from parallel_train.procs import fence, launcher, locks, logs, process, watch
 from parallel_train.procs.beat import Beat
@@ -204,6 +204,15 @@ def test_a_task_that_slurm_told_to_end_together_with_its_shim_was_stopped(tmp_pa
     with machine(tmp_path, environment={**os.environ, **place}) as made:
         end = made.run(made.task(TOLD_WITH_ITS_SHIM, shell=True))
     assert (end.outcome, end.stopped) == (Signalled(signal.SIGTERM), stopped)
+
+
+@pytest.mark.parametrize(("left", "stopped"), [(0.0, TIME_UP), (3600.0, "worker")])
+def test_a_stop_at_the_end_of_its_allocation_is_that_end_s(made, left, stopped):
+    made.start(made.task("sleep", "600"), stops_at=time.monotonic() + left)
+    made.claimed()
+    made.runner.stop("task", 1, kill=False)
+    end = made.ended()
+    assert (end.outcome, end.stopped) == (Signalled(signal.SIGINT), stopped)
 
 
 def test_the_ladder_is_climbed_to_its_end(made):
@@ -617,6 +626,7 @@ def watching(folder, pid=0, held=()):
         "asked_round": 1,
         "grace": 10.0,
         "timeout": None,
+        "stops_at": None,
         "lease": 0.3,
         "beat": 0.05,
         "shared": False,

@@ -18,6 +18,7 @@ from parallel_train.core.events import (
     Submitted,
     Warned,
 )
+from parallel_train.core.facts import TIME_UP
 from parallel_train.report.lines import Narrator
 from parallel_train.report.memory import Memory, Moment
 from parallel_train.report.summary import closing, opening
@@ -109,6 +110,22 @@ def test_lost_and_stopped():
     told(claimed(A, 2))
     assert told(ended(A, 2, Signalled(2), stopped="worker")) == [
         "[GPU 0] Task stopped: a (stopped by worker, killed by SIGINT (2)); it costs no attempt"
+    ]
+
+
+def test_what_no_allocation_is_long_enough_for_is_said_at_each_stop_from_the_third_on():
+    told, lines = Told(A), []
+    for n in range(1, 5):
+        told(claimed(A, n))
+        lines.append(told(ended(A, n, Signalled(2), stopped=TIME_UP)))
+    stop = "[GPU 0] Task stopped: a (its allocation's time was up); it costs no attempt"
+    what_to_do = (
+        "  Ask for more (--time), or let it write checkpoints and go on from them where PARALLEL_TRAIN_RESUME is set"
+    )
+    assert lines == [
+        [stop],
+        [stop],
+        *([stop, f"  It does not fit into the time limit: stopped {n} times in a row", what_to_do] for n in (3, 4)),
     ]
 
 

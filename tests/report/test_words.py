@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parallel_train.core.explain import reason
-from parallel_train.core.facts import End
+from parallel_train.core.facts import TIME_UP, End
 from parallel_train.core.situation import Wishes
 from parallel_train.report import words
 from tests.support.builders import (
@@ -99,6 +99,11 @@ def test_end(end, expected):
 
 
 OLD = [claimed(A, identity="old"), ended(A)]
+TOO_LONG = (
+    "it does not fit into the time limit: stopped 3 times in a row; ask for more (--time), or let it write checkpoints"
+    " and go on from them where PARALLEL_TRAIN_RESUME is set"
+)
+TIMES_UP = [e for n in range(1, 4) for e in (claimed(A, n), ended(A, n, Signalled(2), stopped=TIME_UP))]
 LOST = [e for n in range(1, 6) for e in (claimed(A, n), ended(A, n, Lost("killed")))]
 
 
@@ -111,6 +116,12 @@ LOST = [e for n in range(1, 6) for e in (claimed(A, n), ended(A, n, Lost("killed
         ("a", [OLD], "changed since its last attempt"),
         ("a", [ran(A, outcome=3)], "failed: exit code 3"),
         ("a", [LOST[:2]], "attempt 1 did not count (lost: its process died without an end, 1 of 5)"),
+        ("a", [TIMES_UP[:4]], "attempt 2 did not count (its allocation's time was up)"),
+        (
+            "a",
+            [TIMES_UP],
+            "attempt 3 did not count (its allocation's time was up); " + TOO_LONG,
+        ),
         ("a", [LOST], "failed: lost 5 times"),
         ("a", [claimed(A)], "runs now: attempt 1 on GPU 0 of host, by worker host.100.1"),
         ("b", [], "waits for a"),

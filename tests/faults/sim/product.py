@@ -319,6 +319,7 @@ def order_of(order: Any, owner: Owner) -> dict[str, Any]:
         "output": launch.task.output and f"/{launch.task.output}",
         "done_when": None,
         "timeout": launch.task.timeout,
+        "stops_at": None,
     }
 
 
