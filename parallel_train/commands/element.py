@@ -50,18 +50,21 @@ def wishes(usual: Wishes, array: Array, disk: DiskQueue, lease: float) -> Wishes
     )
 
 
-def leave(s: Situation, code: int, out: TextIO) -> int:
-    """Ask for another turn where there was not enough time; the exit code. Slurm may end this process meanwhile."""
+def leave(s: Situation, out: TextIO) -> int:
+    """Ask for another turn where there was not enough time. Slurm may end this process meanwhile.
+
+    The exit code is for Slurm: 0 unless work is left that nobody comes back for. How tasks ended is told by the run.
+    """
     grant = grant_of(os.environ)
     if grant is None or not lent.is_cut_short(s):
-        return code
+        return 0
     if not s.limit.has_served:
         print(sentences.no_time_at_all(), file=out)
-        return code or 1
+        return 1
     print(sentences.another_turn(grant.job), file=out, flush=True)
     try:
         slurm.requeue(grant.job)
     except (ClusterError, OSError) as error:
         print(sentences.no_other_turn(grant.job, str(error)), file=out)
-        return code or 1
-    return code
+        return 1
+    return 0

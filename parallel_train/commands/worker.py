@@ -39,7 +39,7 @@ def _worker(options: RunOptions, project: Path, out: TextIO, background: Backgro
     prepared = prepare(options, project, os.umask(0o077))
     if prepared.situation.wishes.selection:
         code = work(prepared, options, list, background)
-        return element.leave(prepared.situation, code, out) if options.array else code
+        return element.leave(prepared.situation, out) if options.array else code
     for note in prepared.notes:
         print(words.remark(note), file=sys.stderr)
     states = Counter(name_of(line.state) for line in prepared.situation.lines.values())

@@ -164,7 +164,10 @@ def no_other_turn(job: str, why: str) -> str:
 
 
 def no_time_at_all() -> str:
-    return "There was not time to start anything: ask for more than the 2 minutes that the end takes (--time)"
+    return (
+        "There was not time to start anything: --time must be longer than the end of it that `drain` keeps free"
+        " (configs/slurm.yaml)"
+    )
 
 
 # ---- disks for one host ----

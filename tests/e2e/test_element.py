@@ -117,7 +117,7 @@ def test_where_there_is_no_time_for_anything_another_turn_would_not_help(project
     allocation.left("0:30")
     done = allocation.run()
     assert (done.code, project.order(), allocation.told) == (1, [], [])
-    assert "There was not time to start anything" in done.text
+    assert "There was not time to start anything: --time must be longer" in done.text
 
 
 def test_term_stops_what_runs_which_costs_nothing_and_asks_for_no_other_turn(project: Project, allocation: Allocation):
@@ -125,9 +125,15 @@ def test_term_stops_what_runs_which_costs_nothing_and_asks_for_no_other_turn(pro
     worker = allocation.start()
     project.until_started("a")
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(60) == 143
+    assert worker.wait(60) == 0  # as it was told: nothing is wrong with the job
     assert project.status()["a"]["state"] == "ready"
     assert allocation.told == []
+
+
+def test_a_task_that_failed_makes_no_failed_job(project: Project, allocation: Allocation):
+    allocation.enlist({"name": "bad", "command": "exit 3", "shell": True})
+    assert allocation.run().code == 0
+    assert project.endings() == {"bad": "failed"}
 
 
 def test_it_leaves_its_cards_when_all_that_is_left_runs_elsewhere(project: Project, allocation: Allocation):

@@ -26,9 +26,11 @@ def test_ctrl_c_once_lets_what_runs_finish_and_sends_away_who_waits(run):
     }
     whole.send_signal(signal.SIGINT)
     wait_until(lambda: run.workers_say.count("Draining") == 2 and not run.jobs("PENDING"), "all have heard")
+    workers = set(run.jobs())
     project.write("go", "")
     assert whole.wait(60) == 130
     assert run.jobs() == []
+    wait_until(lambda: workers <= set(run.jobs("COMPLETED")), "Slurm has seen no worker fail")
     assert {name for name, ending in project.endings().items() if ending == "succeeded"} == before
     assert set(project.order()) == before
 
