@@ -97,7 +97,9 @@ class Slurm:
         if self.plan is None:
             return tuple(found)
         log_dir = self.plan.log_dir
-        return tuple(replace(e, log=f"{log_dir}/slurm-{e.job}.log") if e.state == states.FAILED else e for e in found)
+        return tuple(
+            replace(e, log=f"{log_dir}/slurm-{e.job}.log") if e.state == states.FAILED and e.host else e for e in found
+        )
 
     def forgotten(self, numbers: Iterable[int], since: str) -> tuple[Element, ...]:
         """What the accounts tell of arrays that Slurm's queue has forgotten, the first of which was asked for at
@@ -203,9 +205,11 @@ def _elements(lines: Iterable[str], name: str) -> Iterator[Element]:
         found = _JOB.fullmatch(job)  # what was cancelled before it had a turn has no index
         if found and number != its_name and number.isascii() and number.isdigit():
             word = states.told("|".join(reason))
-            phase, meaning = states.phase(state, host), states.meaning(state)
+            phase, meaning = states.phase(state, host), states.meaning(state, host, word)
             why = states.reason_in_words(word) if phase == "waiting" else ""
-            yield Element(job, int(number), int(found[2]), phase, state, word, meaning, host, why)
+            yield Element(
+                job, int(number), int(found[2]), phase, state, word, meaning, host, why, has_left=state == states.LEFT
+            )
 
 
 def _cancel(arguments: Sequence[str], limit: float) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from parallel_train.core.cluster import Phase
 
-FAILED = "FAILED"
+FAILED, LEFT = "FAILED", "COMPLETED"
+_NOWHERE = {"", "None assigned"}
 _STATES: Mapping[str, tuple[Phase, str]] = {
     "PENDING": ("waiting", "waits in Slurm's queue"),
     "EXPEDITING": ("waiting", "waits in Slurm's queue, before all others"),
@@ -30,7 +31,7 @@ _STATES: Mapping[str, tuple[Phase, str]] = {
     "UPDATE_DB": ("running", "is being written into Slurm's database"),
     "COMPLETING": ("over", "is over; Slurm cleans up behind it"),
     "STAGE_OUT": ("over", "is over; Slurm moves its files"),
-    "COMPLETED": ("over", "its worker left"),
+    LEFT: ("over", "its worker left"),
     FAILED: ("over", "its worker failed: the end of its log says why"),
     "CANCELLED": ("over", "was cancelled in Slurm"),
     "TIMEOUT": ("over", "was ended at its time limit"),
@@ -92,8 +93,10 @@ def phase(state: str, host: str = "") -> Phase:
     return _STATES.get(_base(state), ("running" if host else "waiting", ""))[0]
 
 
-def meaning(state: str) -> str:
+def meaning(state: str, host: str = "", reason: str = "") -> str:
     """The state in words that follow the element's name."""
+    if _base(state) == FAILED and host in _NOWHERE:
+        return f"never ran: {reason_in_words(reason)}" if reason else "never ran: Slurm does not say why"
     known = _STATES.get(_base(state))
     return known[1] if known else f"Slurm says {state}"
 

@@ -27,6 +27,7 @@ class Element:
     host: str = ""
     why: str = ""  # why it waits, in words; empty where there is nothing to tell
     log: str = ""  # the file that says why it is over, where one does
+    has_left: bool = False  # over since its worker wanted so
 
 
 # ---- decisions ----

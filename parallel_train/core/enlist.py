@@ -115,7 +115,8 @@ def _workers(s: Situation, r: Roster) -> Iterator[Enlist]:
     terms = r.terms
     living = Counter(element.array for element in useful(s, r))
     missing = min(terms.workers, _needed(s, r)) - living.total() if living.total() < terms.workers else 0
-    is_again = any(living[number] < r.arrays[number].size for number in r.sent)
+    there = living + Counter(element.array for element in r.done.values())
+    is_again = any(there[number] < r.arrays[number].size for number in r.sent)
     if missing < 1 or (is_again and r.repeats >= policy.ENLIST_LIMIT):
         return
     selection = sorted(s.open - _held(s), key=lambda name: s.lines[name].task.number)
@@ -158,7 +159,8 @@ def _held(s: Situation) -> set[str]:
 
 def _tasks(s: Situation, r: Roster) -> Iterator[Enlist]:
     taken = {task for element in r.living for task in _alone(r, element)}
-    before = {task for number in r.sent for task in r.arrays[number].selection}
+    done = {(element.array, task) for element in r.done.values() for task in _alone(r, element)}
+    before = {task for number in r.sent for task in r.arrays[number].selection if (number, task) not in done}
     shapes: dict[tuple[int, bool], list[str]] = defaultdict(list)
     for line in _due(s, r):
         name = line.task.id

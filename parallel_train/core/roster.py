@@ -49,6 +49,7 @@ class Roster:
     unseen: set[int] = field(default_factory=set)  # sent since the elements were seen
     elements: tuple[Element, ...] = ()
     told: dict[str, int] = field(default_factory=dict)  # job -> how it was dismissed
+    done: dict[str, Element] = field(default_factory=dict)  # job -> who has left in order, after some claim
     ran_at: dict[str, float] = field(default_factory=dict)  # job -> when it was seen to run last
     heard_at: float = 0.0  # when the cluster was asked last
     patience: float = 0.0  # seconds until it is asked again
@@ -101,6 +102,8 @@ class Roster:
         self.heard_at, self.patience = event.at, policy.cluster_poll(self.patience)
         self.silent, self.silences, self.is_met, self.is_stale = "", 0, True, False
         self.unseen.clear()
+        if not self.is_in_vain:
+            self.done.update((element.job, element) for element in event.elements if element.has_left)
         running = {element.job for element in self.living if element.phase == "running"}
         self.told = {job: level for job, level in self.told.items() if job in running}
         self.ran_at.update(dict.fromkeys(running, event.at))

@@ -83,6 +83,19 @@ def test_where_a_worker_failed_its_log_says_why(says, tmp_path):
     assert [e.log for e in planned(tmp_path).elements()] == [f"{tmp_path}/logs/slurm-7_0.log", ""]
 
 
+def test_what_slurm_refused_before_it_ran_has_no_log(says, tmp_path):
+    says("squeue", f"7_0|FAILED||BadConstraints|{NAME}-2\n7_1|FAILED||None|{NAME}-2\n")
+    assert [(e.log, e.meaning) for e in planned(tmp_path).elements()] == [
+        ("", "never ran: no machine is as it asks for: it will never start (BadConstraints)"),
+        ("", "never ran: Slurm does not say why"),
+    ]
+
+
+def test_a_worker_that_ended_in_order_is_told_from_others(says):
+    says("squeue", f"7_0|COMPLETED|node1|None|{NAME}-2\n7_1|FAILED|node1|NonZeroExitCode|{NAME}-2\n")
+    assert [e.has_left for e in Slurm(NAME).elements()] == [True, False]
+
+
 def test_a_queue_has_the_same_name_by_every_path_and_no_two_have_one(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")

@@ -260,6 +260,25 @@ def test_a_claim_begins_the_count_anew():
     assert only(decide(s, NOW)).delay == 5.0
 
 
+def test_who_left_in_order_after_some_work_is_no_loss():
+    s = run(A, B, terms=replace(TERMS, workers=1))
+    enlist(s, "running")
+    happen(s, works(A), ended(A))
+    see(s, element(phase="over", has_left=True))
+    assert only(decide(s, NOW)) == Enlist(Array(0, 1, ("b",), 1), 0.0)
+    see(s)  # the cluster forgets it soon
+    assert only(decide(s, NOW)).delay == 0.0
+    enlist(s, "over")
+    assert only(decide(s, NOW)).delay == policy.ENLIST_FIRST
+
+
+def test_who_left_before_any_work_is_one_as_others_like_it_would_leave_too():
+    s = run(A)
+    enlist(s, "running")
+    see(s, element(phase="over", has_left=True))
+    assert only(decide(s, NOW)).delay == policy.ENLIST_FIRST
+
+
 def test_who_lost_its_host_and_is_put_off_is_replaced_by_one_that_comes_sooner():
     s = run(A)
     enlist(s, "running")
@@ -490,6 +509,15 @@ def test_a_task_whose_element_is_lost_gets_another_later():
     assert decide(s, NOW) == []
     see(s)
     assert decide(s, NOW) == [Leave(1)]
+
+
+def test_a_task_whose_element_left_in_order_gets_another_at_once():
+    s = run(A, B, terms=EACH)
+    enlist(s, "running", "running")
+    happen(s, works(A), ended(A))
+    see(s, element(1, "over", has_left=True))
+    wanted = only(decide(s, NOW))
+    assert (wanted.wanted.selection, wanted.delay) == (("b",), 0.0)
 
 
 def test_elements_of_other_arrays_and_unknown_ones_take_no_task():
