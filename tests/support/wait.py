@@ -9,7 +9,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def wait_until(fact: Callable[[], Found], what: str, seconds: float = 20) -> Found:
+def wait_until(fact: Callable[[], Found], what: str, seconds: float = 60) -> Found:
     """What `fact` says once that is true. Raises AssertionError, naming `what`, after `seconds`."""
     until = time.monotonic() + seconds
     while True:
