@@ -7,12 +7,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parallel_train.cluster.site import Site
+from parallel_train.cluster.site import CONTROL, Site
 from parallel_train.core.facts import Array
 from parallel_train.errors import UsageError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]-]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OF_GPUS = ("--gres", "--gpus", "-G")
 GPUS = "{gpus}"  # in an option of the site's own: how many an element asks for
 
@@ -55,7 +54,7 @@ def script(array: Array, plan: Plan) -> str:
         "cd /  # so that no file of the project is taken for a module of Python's",
         f"exec {shlex.join([*worker, *plan.worker])}",
     ]
-    if wrong := next((line for line in lines if _CONTROL.search(line)), None):
+    if wrong := next((line for line in lines if CONTROL.search(line)), None):
         raise UsageError(f"a Slurm script can't hold a line break or another control character: {wrong}")
     return "\n".join([*lines, ""])
 

@@ -19,7 +19,7 @@ from parallel_train.store.document import YamlDocument
 FILE = "configs/slurm.yaml"
 DRAIN = 120  # seconds before the time limit at which a worker is told to start nothing more
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)=(?!\$|[\"']\$|$)(?=\S)")  # NAME=VALUE, and not NAME=$(cat file)
 
@@ -65,7 +65,7 @@ def check_typed(option: str, value: str, *, of_sbatch: bool = False) -> None:
 
 
 def _wrong_in(text: str) -> str:
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         return "a line break or another control character can't stand in a Slurm script"
     if secret := next((found[1] for found in _ASSIGNED.finditer(text) if is_secret(found[1])), ""):
         return f"the value of {secret} would be shown to whoever reads the script: {_EXPORT}"

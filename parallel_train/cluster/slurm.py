@@ -23,6 +23,7 @@ from parallel_train.core.cluster import DRAIN, KILL, STOP, Element
 from parallel_train.core.facts import Array
 from parallel_train.errors import ClusterError
 from parallel_train.procs import bounded
+from parallel_train.report.words import ranges
 
 LIMIT = 5.0  # seconds for a question; a dead controller would hold it for a minute
 SUBMIT_LIMIT = 30.0
@@ -177,25 +178,14 @@ def _deaf() -> Iterator[None]:
 
 def compact(jobs: Iterable[str]) -> list[str]:
     """123_[0-2,7] for 123_0 123_1 123_2 123_7."""
-    arrays: dict[str, list[int]] = {}
+    arrays: dict[str, list[str]] = {}
     alone = []
     for job in jobs:
         if found := _JOB.fullmatch(job):
-            arrays.setdefault(found[1], []).append(int(found[2]))
+            arrays.setdefault(found[1], []).append(found[2])
         else:
             alone.append(job)
-    return [*alone, *(f"{array}_[{','.join(_runs(sorted(indexes)))}]" for array, indexes in arrays.items())]
-
-
-def _runs(numbers: Sequence[int]) -> Iterator[str]:
-    first = last = -1
-    for number in [*numbers, -1]:
-        if number == last + 1 and last >= 0:
-            last = number
-            continue
-        if last >= 0:
-            yield str(first) if first == last else f"{first}-{last}"
-        first = last = number
+    return [*alone, *(f"{array}_[{ranges(indexes)}]" for array, indexes in arrays.items())]
 
 
 def _elements(lines: Iterable[str], name: str) -> Iterator[Element]:

@@ -104,8 +104,7 @@ def _works_on(s: Situation, task: str) -> bool:
 
 def _due(s: Situation, r: Roster) -> Iterator[Line]:
     """What a worker would start now, or once its back-off is over."""
-    names = chain((n for *_, n in s.ready), (n for *_, n in s.ready_cpu), (n for _, n in s.delayed))
-    return (s.lines[name] for name in names if r.terms.carries(s.lines[name].task.gpus))
+    return (line for line in s.to_start() if r.terms.carries(line.task.gpus))
 
 
 # ---- workers that pull ----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 
 from parallel_train.core import policy
 from parallel_train.core.situation import Situation
@@ -20,7 +20,7 @@ def worth_starting(s: Situation, lines: Iterable[Line], now: float) -> Iterator[
 
 def has_work(s: Situation, now: float) -> bool:
     """Whether something is ready for this worker, or comes due."""
-    return bool(s.to_open) or any(True for _ in worth_starting(s, _to_start(s), now))
+    return bool(s.to_open) or any(True for _ in worth_starting(s, s.to_start(), now))
 
 
 def is_of_use(s: Situation, now: float) -> bool:
@@ -40,12 +40,7 @@ def is_cut_short(s: Situation) -> bool:
     """Whether a worker that leaves would have gone on, had it more time."""
     if s.stopping or s.is_paused or not s.open:
         return False
-    return bool(s.to_open) or any(s.carries(line.task.gpus) for line in _to_start(s)) or _waits_alone(s)
-
-
-def _to_start(s: Situation) -> Iterator[Line]:
-    names = chain((name for *_, name in (*s.ready, *s.ready_cpu)), (name for _, name in s.delayed))
-    return (s.lines[name] for name in names)
+    return bool(s.to_open) or any(s.carries(line.task.gpus) for line in s.to_start()) or _waits_alone(s)
 
 
 def _waits_alone(s: Situation) -> bool:

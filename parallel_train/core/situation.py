@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from parallel_train.core.events import Company, OpenRound
 from parallel_train.core.facts import Claim, LostBy, Request, Round, Why
@@ -99,6 +100,12 @@ class Situation:
 
     def readers(self, task: str) -> tuple[str, ...]:
         return tuple(d for d in self.dependents.get(task, ()) if isinstance(self.lines[d].state, Running))
+
+    def to_start(self) -> Iterator[Line]:
+        """What is ready, and what is once its back-off is over."""
+        return (
+            self.lines[n] for n in chain((n for *_, n in (*self.ready, *self.ready_cpu)), (n for _, n in self.delayed))
+        )
 
     def running(self) -> Iterator[Line]:
         """The lines worked on that run now, on whichever worker."""

@@ -16,7 +16,7 @@ from parallel_train.procs.cores import usable_cores
 from parallel_train.procs.driver import DriverProvider, NvmlProvider
 from parallel_train.procs.fake_gpus import FileProvider
 from parallel_train.procs.gpu_ids import Pick, existing, find, parse_ids
-from parallel_train.procs.grant import Grant, grant_of
+from parallel_train.procs.grant import HIDDEN, Grant, grant_of
 
 __all__ = [
     "QUERY_LIMIT",
@@ -150,7 +150,7 @@ def _count(spec: str, digits: str) -> int:
 
 def _auto(host: Host) -> Choice:
     value = host.environ.get("CUDA_VISIBLE_DEVICES")
-    if value is not None and value.strip() in {"", "-1", "NoDevFiles"}:  # the last is Slurm's word for no GPU
+    if value is not None and value.strip() in HIDDEN:
         return _instead(host, f'CUDA_VISIBLE_DEVICES="{value.strip()}" hides every GPU')
     try:
         cards = host.provider.cards()

@@ -15,7 +15,9 @@ from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
 from parallel_train.procs.gpu_ids import Pick, find
 
-_NONE = frozenset({"", "-1", "NoDevFiles"})  # what stands in CUDA_VISIBLE_DEVICES where there is no GPU
+HIDDEN = frozenset(
+    {"", "-1", "NoDevFiles"}
+)  # what stands in CUDA_VISIBLE_DEVICES where there is no GPU; the last is Slurm's word
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def _items(visible: str) -> tuple[str, ...]:
     """For CUDA, too, an entry that names nothing ends the list."""
     items: list[str] = []
     for item in map(str.strip, visible.split(",")):
-        if item in _NONE:
+        if item in HIDDEN:
             break
         items.append(item)
     return tuple(dict.fromkeys(items))

@@ -22,7 +22,7 @@ def record(queue: Path, wanted: Array) -> Array:
     """Record `wanted` under the next free number. Raises OSError."""
     number = 0
     while True:
-        number = max([number, *map(records.number, names(queue / FOLDER))]) + 1
+        number = max([number, *numbers(queue)]) + 1
         array = replace(wanted, number=number, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
         if records.publish(str(queue / FOLDER / str(number)), [wire.array_data(array)]):
             return array
