@@ -125,9 +125,12 @@ def cancel(project: Path, wanted: Sequence[str], out: TextIO) -> int:
     said = words.cancelled(desk.situation, desk.names, open_)
     if open_:
         desk.ask("cancel", open_)  # before the claims are read again: whoever claims one of them now sees it
+    desk.update()
     desk.say(*said)
+    desk.say(
+        *_dismiss(desk, wanted)
+    )  # before what runs has ended and makes room: nobody's turn should come for nothing
     left = _end(desk, open_)
-    desk.say(*_dismiss(desk, wanted))
     if open_:
         desk.say(words.way_back(len(open_), wanted))
     return 1 if left else 0
@@ -173,7 +176,8 @@ def _dismiss(desk: Desk, wanted: Sequence[str]) -> Iterator[str]:
     found = Musters(folder, PATIENCE_WITH_SLURM).look()
     if found is None:
         return
-    open_ = [name for name, line in desk.situation.lines.items() if not isinstance(line.state, Ended)]
+    lines = desk.situation.lines.items()
+    open_ = [name for name, line in lines if not (line.is_cancelled or isinstance(line.state, Ended))]
     needless = found.needless(open_)
     why = found.silent or (dismiss(folder, needless) if needless else "")
     if why and (needless or not open_):
