@@ -47,8 +47,11 @@ def start_time(pid: int) -> int:
     Raises OSError where that can't be seen (no free descriptor, say): that is not death.
     """
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, 4096).decode(errors="replace")  # whole: the kernel gives a short file at once
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, ProcessLookupError):
         return 0
     fields = text[text.rfind(")") + 2 :].split()

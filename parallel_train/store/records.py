@@ -10,12 +10,14 @@ import errno
 import json
 import os
 import stat
+import sys
 import zlib
 from typing import Any
 
 VERSION = 1
 _MOST_DIGITS = 15
 _LONGEST_HEAD = 1 << 20
+_PIECE = 1 << 16
 NO_LINKS = "this disk makes no hard links, which keep two workers off one task: use a folder on another one (-C DIR)"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -68,7 +70,7 @@ def first_line(path: str) -> bytes:
     return _content(path, _LONGEST_HEAD).partition(b"\n")[0]
 
 
-def _content(path: str, most: int = -1) -> bytes:
+def _content(path: str, most: int = sys.maxsize) -> bytes:
     try:
         descriptor = opener(path, os.O_RDONLY)
     except OSError as error:
@@ -78,10 +80,18 @@ def _content(path: str, most: int = -1) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DamagedError("it is no file")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(most)
+        return _read_all(descriptor, most)
     finally:
         os.close(descriptor)
+
+
+def _read_all(descriptor: int, most: int) -> bytes:
+    """What a file holds, its first `most` bytes at most. A file object would cost a record five more system calls."""
+    parts = []
+    while most > 0 and (part := os.read(descriptor, min(most, _PIECE))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def is_whole(path: str) -> bool:

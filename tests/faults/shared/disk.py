@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ class Open:
     path: str
     data: bytes
     is_dirty: bool = False
+    place: int = 0  # of the next byte to read
 
 
 @dataclass
@@ -229,9 +231,12 @@ class Client:
         self._data[node.number] = (node.data, self._until())
         return node.data
 
-    def read(self, descriptor: int) -> bytes:
+    def read(self, descriptor: int, size: int = sys.maxsize) -> bytes:
         self._call()
-        return self._open[descriptor].data
+        opened = self._open[descriptor]
+        part = opened.data[opened.place : opened.place + size]
+        opened.place += len(part)
+        return part
 
     def write(self, descriptor: int, data: bytes) -> int:
         self._call()

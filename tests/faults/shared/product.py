@@ -112,6 +112,7 @@ def _sigtimedwait(wanted: set[int], timeout: float) -> Any:
 
 _DISK = (
     "open",
+    "read",
     "write",
     "pwrite",
     "fsync",
