@@ -150,7 +150,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_the_script_for_slurm_is_the_one_that_is_sent(scripted):
     text = re.sub(r"(?<=exec )\S+", "/home/anna/parallel-train/.venv/bin/python3", scripted())
     (shown,) = blocks("bash")
-    mark = re.compile(r"parallel-train-[0-9a-f]{8}-1$", re.MULTILINE)
+    mark = re.compile(r"parallel-train-(new|[0-9a-f]{12})-1$", re.MULTILINE)
     assert mark.sub("", text).strip() == mark.sub("", shown).strip()
     assert len(mark.findall(shown)) == 1
 

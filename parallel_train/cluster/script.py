@@ -20,7 +20,6 @@ GPUS = "{gpus}"  # in an option of the site's own: how many an element asks for
 class Plan:
     """What the scripts of a run have in common."""
 
-    name: str  # of the jobs, up to the array's number
     project: str  # absolute, as every host sees it
     log_dir: str  # absolute
     python: str
@@ -28,6 +27,7 @@ class Plan:
     site: Site
     cpus: int = 0  # of each element; 0: what the cluster gives
     umask: int = 0o022  # the user's: it holds for what tasks write
+    name: str = "parallel-train-new"  # of the jobs, up to the array's number: only a queue that is made has its own
 
 
 def job_name(plan: Plan, number: int) -> str:

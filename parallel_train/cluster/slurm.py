@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-import hashlib
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from parallel_train.cluster.script import Plan, script, words
 from parallel_train.core.cluster import DRAIN, KILL, STOP, Element
 from parallel_train.core.facts import Array
 from parallel_train.errors import ClusterError
-from parallel_train.procs import bounded
+from parallel_train.procs import aside, bounded
 from parallel_train.report.words import ranges
 
 LIMIT = 5.0  # seconds for a question; a dead controller would hold it for a minute
@@ -65,26 +64,29 @@ _OVERRULES = {
 
 
 def names_of(queue: Path) -> str:
-    """How the jobs of the queue `queue` are called, up to the number of the array: so they are found again by name."""
-    mark = hashlib.sha256(os.fsencode(os.path.realpath(queue))).hexdigest()[:8]
-    return f"parallel-train-{mark}"
+    """How the jobs of the queue `queue` are called, up to the number of the array: so they are found again by name.
+
+    Raises OSError where the queue's id can't be read.
+    """
+    return f"parallel-train-{aside.queue_id(str(queue))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Slurm:
     """A `Cluster` (see ports). Without a plan it only looks, and dismisses."""
 
-    name: str  # see names_of
+    queue: Path
     plan: Plan | None = None
     limit: float = LIMIT
 
     def submit(self, array: Array, delay: float) -> None:
         if self.plan is None:
             raise AssertionError("nothing was planned")
-        text = script(array, self.plan)
+        plan = replace(self.plan, name=names_of(self.queue))  # the queue was made after the plan
+        text = script(array, plan)
         Path(self.plan.log_dir).mkdir(parents=True, exist_ok=True)  # Slurm fails a job whose log can't be opened
         later = (f"--begin=now+{max(1, round(delay))}",) if delay > 0 else ()
-        options = [word.partition("=")[0] for option in words(array, self.plan) for word in option]
+        options = [word.partition("=")[0] for option in words(array, plan) for word in option]
         overruled = {_OVERRULES.get(option) for option in options}
         environ = {name: value for name, value in os.environ.items() if name not in overruled}
         with tempfile.TemporaryFile() as file:
@@ -94,7 +96,7 @@ class Slurm:
 
     def elements(self) -> tuple[Element, ...]:
         command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", f"--format={_FIELDS}"]
-        found = _elements(_ask(command, self.limit).splitlines(), self.name)
+        found = _elements(_ask(command, self.limit).splitlines(), names_of(self.queue))
         if self.plan is None:
             return tuple(found)
         log_dir = self.plan.log_dir
@@ -106,10 +108,11 @@ class Slurm:
         """What the accounts tell of arrays that Slurm's queue has forgotten, the first of which was asked for at
         `since` (ISO 8601 UTC). Raises as `elements` does; many sites keep no accounts.
         """
-        named = ",".join(f"{self.name}-{number}" for number in numbers)
+        name = names_of(self.queue)
+        named = ",".join(f"{name}-{number}" for number in numbers)
         command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--name={named}", f"--format={_OF_ACCOUNTS}"]
         said = _ask([*command, f"--starttime={_earlier(since)}"], self.limit)
-        return tuple(_elements(said.splitlines(), self.name))
+        return tuple(_elements(said.splitlines(), name))
 
     def dismiss(self, jobs: Sequence[str], level: int) -> None:
         """See ports. Those that wait are cancelled first: while an array has such, scancel takes a signal for refused

@@ -96,9 +96,9 @@ def dismiss(folder: Path, waiting: Sequence[Element]) -> str:
 
 
 def _slurm(folder: Path, patience: float) -> Slurm:
-    from parallel_train.cluster.slurm import Slurm, names_of  # noqa: PLC0415  most queues have nothing to do with it
+    from parallel_train.cluster.slurm import Slurm  # noqa: PLC0415  most queues have nothing to do with it
 
-    return Slurm(names_of(folder), limit=patience)
+    return Slurm(folder, limit=patience)
 
 
 def _muster(folder: Path, numbers: Sequence[int], patience: float) -> Muster:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,7 +67,6 @@ def granted(options: RunOptions, project: Path, umask: int) -> Granted:
     site = _site(options, project)
     cpus = _cpus(options)
     plan = Plan(
-        name=slurm.names_of(project / NAME),
         project=str(project),
         log_dir=str(project / options.log_dir),
         python=sys.executable,
@@ -75,7 +75,9 @@ def granted(options: RunOptions, project: Path, umask: int) -> Granted:
         cpus=cpus,
         umask=umask,
     )
-    return Granted(Slurm(plan.name, plan), plan, site.workers, 0 if cpus else site.gpus_per_worker)
+    with suppress(OSError):  # a queue that -n does not make
+        plan = replace(plan, name=slurm.names_of(project / NAME))
+    return Granted(Slurm(project / NAME, plan), plan, site.workers, 0 if cpus else site.gpus_per_worker)
 
 
 def _site(options: RunOptions, project: Path) -> Site:

@@ -74,13 +74,21 @@ def _bases(queue: str, output: str) -> list[str]:
 
 
 def beside(queue: str) -> str:
-    """The name of this queue's folders beside outputs. Raises OSError where its id can't be read or is damaged."""
+    """The name of this queue's folders beside outputs. Raises OSError as `queue_id` does."""
+    return ".parallel-train-aside-" + queue_id(queue)
+
+
+def queue_id(queue: str) -> str:
+    """What tells this queue from every other, also from a later one in its place.
+
+    Raises OSError where it can't be read or is damaged.
+    """
     path = os.path.join(queue, "id")
     with open(path, "rb") as file:
         mark = file.read(100).strip()
     if not mark or mark.strip(b"0123456789abcdef"):
         raise OSError(errno.EINVAL, "it is damaged: hex digits stood there", path)
-    return ".parallel-train-aside-" + mark.decode()
+    return mark.decode()
 
 
 def _parts(base: str, name: str) -> list[str]:

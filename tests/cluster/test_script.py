@@ -14,7 +14,7 @@ from parallel_train.cluster.site import Site
 from parallel_train.core.facts import Array
 from parallel_train.errors import UsageError
 
-PLAN = Plan("parallel-train-1a2b3c4d", "/home/me/project", "/home/me/project/logs", "/venv/bin/python", (), Site())
+PLAN = Plan("/home/me/project", "/home/me/project/logs", "/venv/bin/python", (), Site(), name="parallel-train-1a2b3c4d")
 ARRAY = Array(3, 8, ("a", "b"), gpus=4)
 
 WHOLE = """\

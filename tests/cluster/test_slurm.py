@@ -16,6 +16,7 @@ from parallel_train.cluster.slurm import Slurm, compact
 from parallel_train.core.cluster import CANCEL, DRAIN, KILL, STOP, Element
 from parallel_train.core.facts import Array
 from parallel_train.errors import ClusterError
+from parallel_train.store import folders
 
 NAME = "parallel-train-1a2b3c4d"
 
@@ -23,6 +24,7 @@ NAME = "parallel-train-1a2b3c4d"
 @pytest.fixture
 def says(tmp_path, monkeypatch):
     """Makes a command that says something, and writes down how it was called; no other one is there."""
+    (tmp_path / "id").write_text(NAME.removeprefix("parallel-train-"))
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -49,8 +51,8 @@ def calls(tmp_path):
 
 
 def planned(tmp_path: Path, **site: object) -> Slurm:
-    plan = Plan(NAME, "/project", str(tmp_path / "logs"), "/python", (), Site(**site))
-    return Slurm(NAME, plan)
+    plan = Plan("/project", str(tmp_path / "logs"), "/python", (), Site(**site))
+    return Slurm(tmp_path, plan)
 
 
 LISTED = """\
@@ -66,9 +68,9 @@ slurm_load_jobs: something else
 """
 
 
-def test_the_elements_of_this_queue_are_told_by_their_names(says):
+def test_the_elements_of_this_queue_are_told_by_their_names(says, tmp_path):
     says("squeue", LISTED)
-    assert Slurm(NAME).elements() == (
+    assert Slurm(tmp_path).elements() == (
         Element(
             *("7_1", 2, 1, "waiting", "PENDING", "JobArrayTaskLimit", "waits in Slurm's queue"),
             why="as many as allowed of its array run (JobArrayTaskLimit)",
@@ -91,16 +93,24 @@ def test_what_slurm_refused_before_it_ran_has_no_log(says, tmp_path):
     ]
 
 
-def test_a_worker_that_ended_in_order_is_told_from_others(says):
+def test_a_worker_that_ended_in_order_is_told_from_others(says, tmp_path):
     says("squeue", f"7_0|COMPLETED|node1|None|{NAME}-2\n7_1|FAILED|node1|NonZeroExitCode|{NAME}-2\n")
-    assert [e.has_left for e in Slurm(NAME).elements()] == [True, False]
+    assert [e.has_left for e in Slurm(tmp_path).elements()] == [True, False]
 
 
-def test_a_queue_has_the_same_name_by_every_path_and_no_two_have_one(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "link").symlink_to("a")
-    assert slurm.names_of(tmp_path / "link") == slurm.names_of(tmp_path / "a") != slurm.names_of(tmp_path)
-    assert slurm.names_of(tmp_path).startswith("parallel-train-")
+def test_a_queue_has_the_same_name_by_every_path_and_a_later_one_in_its_place_another(tmp_path):
+    folder = tmp_path / "queue"
+    folders.create(folder)
+    (tmp_path / "link").symlink_to("queue")
+    name = slurm.names_of(folder)
+    assert name.startswith("parallel-train-")
+    assert slurm.names_of(tmp_path / "link") == name
+    folder.rename(tmp_path / "moved")
+    assert slurm.names_of(tmp_path / "moved") == name
+    with pytest.raises(FileNotFoundError):
+        slurm.names_of(folder)
+    folders.create(folder)
+    assert slurm.names_of(folder) != name
 
 
 def test_the_script_goes_to_sbatch_by_its_input_and_the_folder_for_its_log_is_made(says, calls, tmp_path):
@@ -159,7 +169,7 @@ def test_trouble_that_may_pass_is_no_refusal(says, tmp_path, text):
         planned(tmp_path).submit(Array(1, 2, ("a",)), 0)
     says("squeue", complaint=f"slurm_load_jobs error: {text}\n", code=1)
     with pytest.raises(OSError, match=r"^squeue: "):
-        Slurm(NAME).elements()
+        Slurm(tmp_path).elements()
 
 
 def test_without_slurms_commands_it_says_so(says, tmp_path):
@@ -167,19 +177,19 @@ def test_without_slurms_commands_it_says_so(says, tmp_path):
         planned(tmp_path).submit(Array(1, 2, ("a",)), 0)
     assert caught.value.exit_code == 2
     with pytest.raises(ClusterError, match=r"^squeue is not installed here: "):
-        Slurm(NAME).elements()
+        Slurm(tmp_path).elements()
     with pytest.raises(ClusterError, match=r"^scancel is not installed here: "):
-        Slurm(NAME).dismiss(["1_0"], STOP)
+        Slurm(tmp_path).dismiss(["1_0"], STOP)
     with pytest.raises(ClusterError, match=r"^sbatch is not installed here: "):
         slurm.check_installed()
     assert slurm.most_elements() == slurm.USUAL_ARRAY
     assert slurm.time_left("1") is None
 
 
-def test_a_command_that_hangs_is_given_up(says):
+def test_a_command_that_hangs_is_given_up(says, tmp_path):
     says("squeue", more="exec /bin/sleep 100")
     with pytest.raises(TimeoutError, match=r"^squeue did not answer within 0\.2 s$"):
-        Slurm(NAME, limit=0.2).elements()
+        Slurm(tmp_path, limit=0.2).elements()
 
 
 @pytest.mark.parametrize(
@@ -191,18 +201,18 @@ def test_a_command_that_hangs_is_given_up(says):
         (KILL, ["scancel --state=PENDING 4_[0-1]", "scancel --state=RUNNING --batch --signal=KILL 4_[0-1]"]),
     ],
 )
-def test_the_levels_of_a_dismissal(says, calls, level, called):
+def test_the_levels_of_a_dismissal(says, calls, tmp_path, *, level, called):
     says("scancel")
-    Slurm(NAME).dismiss(["4_1", "4_0"], level)
+    Slurm(tmp_path).dismiss(["4_1", "4_0"], level)
     assert calls() == called
 
 
-def test_what_is_over_already_is_passed_over_and_all_else_is_trouble(says):
+def test_what_is_over_already_is_passed_over_and_all_else_is_trouble(says, tmp_path):
     says("scancel", complaint="scancel: error: Kill job error on job id 4_0: Invalid job id specified\n", code=1)
-    Slurm(NAME).dismiss(["4_0"], CANCEL)
+    Slurm(tmp_path).dismiss(["4_0"], CANCEL)
     says("scancel", complaint="scancel: error: Kill job error on job id 4_0: Access/permission denied\n", code=1)
     with pytest.raises(OSError, match="Access/permission denied"):
-        Slurm(NAME).dismiss(["4_0"], CANCEL)
+        Slurm(tmp_path).dismiss(["4_0"], CANCEL)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from parallel_train.cluster.script import Plan
 from parallel_train.cluster.site import Site
-from parallel_train.cluster.slurm import Slurm, names_of
+from parallel_train.cluster.slurm import Slurm
 from tests.slurm.cluster import Cluster
 from tests.support.wait import wait_until
 
@@ -45,11 +46,12 @@ class Elements:
 def elements(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Elements:
     """A project in `folder`, which is made; Slurm's commands in this process speak to `cluster` from now on."""
     (folder / "seen").mkdir(parents=True)
+    (folder / "id").write_text(secrets.token_hex(6))
     program = folder.parent / "stands in"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STANDS_IN} "$@"\n')
     program.chmod(0o700)
     for name, value in cluster.variables.items():
         monkeypatch.setenv(name, value)
-    plan = Plan(names_of(folder), str(folder), str(folder / "logs"), str(program), (), Site(time="60"))
+    plan = Plan(str(folder), str(folder / "logs"), str(program), (), Site(time="60"))
     plan = replace(plan, **more)
-    return Elements(cluster, Slurm(plan.name, plan), folder)
+    return Elements(cluster, Slurm(folder, plan), folder)

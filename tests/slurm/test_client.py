@@ -56,7 +56,10 @@ def current_umask() -> int:
 def test_an_option_reaches_sbatch_as_it_is(make, value):
     there = make(site=Site(sbatch=("--hold", "--comment=" + client_quoted(value))))
     there.client.submit(Array(1, 1, ("a",)), 0.0)
-    assert there.cluster.ask("squeue", "--noheader", f"--name={there.client.name}-1", "--format=%k") == f"{value}\n"
+    assert (
+        there.cluster.ask("squeue", "--noheader", f"--name={client.names_of(there.client.queue)}-1", "--format=%k")
+        == f"{value}\n"
+    )
 
 
 def client_quoted(value: str) -> str:
