@@ -28,8 +28,9 @@ INSTALL = "TEST_INSTALL"  # see tests/conftest.py
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _APT = ["nice", "apt-get", "-qq", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"]
 
+# The cluster's name is in the names of slot locks: two clusters on this machine may give out one number for a job.
 _CONF = """\
-ClusterName=parallel-train
+ClusterName=parallel-train-{ports[0]}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser={user}
