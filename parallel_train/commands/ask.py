@@ -127,9 +127,8 @@ def cancel(project: Path, wanted: Sequence[str], out: TextIO) -> int:
         desk.ask("cancel", open_)  # before the claims are read again: whoever claims one of them now sees it
     desk.update()
     desk.say(*said)
-    desk.say(
-        *_dismiss(desk, wanted)
-    )  # before what runs has ended and makes room: nobody's turn should come for nothing
+    # Before what runs has ended and makes room: nobody's turn in Slurm should come for nothing.
+    desk.say(*_dismiss(desk, wanted))
     left = _end(desk, open_)
     if open_:
         desk.say(words.way_back(len(open_), wanted))
