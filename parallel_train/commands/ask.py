@@ -125,7 +125,7 @@ def cancel(project: Path, wanted: Sequence[str], out: TextIO) -> int:
     said = words.cancelled(desk.situation, desk.names, open_)
     if open_:
         desk.ask("cancel", open_)  # before the claims are read again: whoever claims one of them now sees it
-    desk.update()
+        desk.update()
     desk.say(*said)
     # Before what runs has ended and makes room: nobody's turn in Slurm should come for nothing.
     desk.say(*_dismiss(desk, wanted))

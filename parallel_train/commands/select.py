@@ -11,10 +11,10 @@ from glob import has_magic
 from parallel_train.core.graph import did_you_mean
 from parallel_train.core.task import Task
 from parallel_train.errors import NothingSelectedError, UsageError
+from parallel_train.project.markers import MARKER
 
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 _ID_PREFIX = re.compile(r"[0-9a-f]{4,}")
-_MARKER = re.compile(r"(\d+)_(to_run|running|finished)", re.ASCII)  # as `ls` shows the points of a MultiRunner
 _MOST_CANDIDATES = 8
 
 
@@ -45,7 +45,7 @@ def _readings(word: str, tasks: Sequence[Task]) -> Iterator[list[Task]]:
     yield [task for task in tasks if task.name == word]
     yield [task for task in tasks if task.stage == word]
     yield [task for task in tasks if task.output and _plain_path(task.output) == _plain_path(word)]
-    if marker := _MARKER.fullmatch(word):
+    if marker := MARKER.fullmatch(word):
         yield [task for task in tasks if task.is_call and task.name == f"point{marker[1]}"]
     yield _with_prefix(word, tasks)
     if has_magic(word):

@@ -103,9 +103,8 @@ class Situation:
 
     def to_start(self) -> Iterator[Line]:
         """What is ready, and what is once its back-off is over."""
-        return (
-            self.lines[n] for n in chain((n for *_, n in (*self.ready, *self.ready_cpu)), (n for _, n in self.delayed))
-        )
+        names = chain((name for *_, name in chain(self.ready, self.ready_cpu)), (name for _, name in self.delayed))
+        return (self.lines[name] for name in names)
 
     def running(self) -> Iterator[Line]:
         """The lines worked on that run now, on whichever worker."""

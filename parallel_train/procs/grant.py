@@ -15,9 +15,8 @@ from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
 from parallel_train.procs.gpu_ids import Pick, find
 
-HIDDEN = frozenset(
-    {"", "-1", "NoDevFiles"}
-)  # what stands in CUDA_VISIBLE_DEVICES where there is no GPU; the last is Slurm's word
+# What stands in CUDA_VISIBLE_DEVICES where there is no GPU; the last is Slurm's word.
+HIDDEN = frozenset({"", "-1", "NoDevFiles"})
 
 
 @dataclass(frozen=True, slots=True)
