@@ -73,7 +73,9 @@ class Runner(Protocol):
         """Ask for an attempt; what becomes of it comes from `wait`."""
 
     def watch(self, claim: Claim) -> None:
-        """Learn from `wait` when an attempt that this process did not start ends."""
+        """Learn from `wait` what became of an attempt that this process did not start: at once where it has an end, and
+        when its process dies. One that lives on after it leaves its end in the queue, like those of other hosts.
+        """
 
     def stop(self, task: str, attempt: int, *, kill: bool) -> None:
         """Tell an attempt to end."""

@@ -1,5 +1,7 @@
 """The launcher: forks a shim for each order it is sent, hands back its descriptors, and reaps.
 
+A shim takes further orders from the scheduler itself, on the line on which it reports, and ends where that is closed.
+
 A small single-threaded process, since a fork of it costs about a millisecond and a new interpreter sixty. It is run
 by path under `python -I -S`; standard library only, Python 3.8 and newer. It ends when the scheduler is gone.
 """
@@ -17,6 +19,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 LENGTH = struct.Struct("!I")
@@ -48,8 +51,9 @@ def _exactly(connection: socket.socket, size: int) -> bytes | None:
 class Launcher:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.shims: dict[int, int] = {}  # pid -> its pipe, which we hold open too until nothing that it left lives
-        self.unswept: list[int] = []  # the pipes of shims that died
+        # pid -> its end of its line, which we hold open too until nothing that it left lives
+        self.shims: dict[int, socket.socket] = {}
+        self.unswept: list[socket.socket] = []  # those of shims that died
         self.since = 0.0
 
     def serve(self) -> None:
@@ -73,32 +77,37 @@ class Launcher:
                 self.answer(order)
 
     def answer(self, order: dict[str, Any]) -> None:
-        """Fork a shim for `order`; send its pid with a pidfd and the pipe on which it reports."""
+        """Fork a shim for `order`; send its pid with a pidfd and the other end of its line."""
         from parallel_train.procs import process  # noqa: PLC0415  its path is known only at run time
 
         reply: dict[str, Any] = {"task": order["task"], "attempt": order["attempt"]}
-        pipe: tuple[int, ...] = ()
-        descriptors = []
+        descriptors: list[int] = []
         try:
-            pipe = heard, hears = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                self.become_shim(order, hears, heard)
-            self.shims[pid] = hears
-            descriptors = [process.open_pidfd(pid), heard]  # not reaped yet: the pid is this shim's
-            reply["pid"] = pid
+            theirs, line = socket.socketpair()
         except OSError as error:
-            reply["error"] = str(error)
-        data = json.dumps(reply).encode()
-        handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        try:
-            self.connection.sendmsg([LENGTH.pack(len(data)) + data], handed)
-        except OSError:
-            pass  # the scheduler is gone: the next read says so
-        for descriptor in {*descriptors, *pipe} - set(self.shims.values()):
+            self.send(dict(reply, error=str(error)))
+            return
+        with theirs:
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    theirs.close()
+                    self.become_shim(order, line)
+                self.shims[pid] = line
+                descriptors = [process.open_pidfd(pid)]  # not reaped yet: the pid is this shim's
+                self.send(dict(reply, pid=pid), [*descriptors, theirs.fileno()])
+            except OSError as error:
+                self.send(dict(reply, error=str(error)))
+        for descriptor in descriptors:
             os.close(descriptor)
 
-    def become_shim(self, order: dict[str, Any], hears: int, heard: int) -> None:
+    def send(self, reply: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        data = json.dumps(reply).encode()
+        handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        with contextlib.suppress(OSError):  # the scheduler is gone: the next read says so
+            self.connection.sendmsg([LENGTH.pack(len(data)) + data], handed)
+
+    def become_shim(self, order: dict[str, Any] | None, line: socket.socket) -> None:
         """In the child: run the shim. Never returns."""
         from parallel_train.procs import shim  # noqa: PLC0415
 
@@ -106,10 +115,11 @@ class Launcher:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self.connection.close()
-            for descriptor in (heard, *self.shims.values(), *self.unswept):
-                os.close(descriptor)
-            shim.main(order, lambda message: _tell(hears, message))
+            for other in (self.connection, *self.shims.values(), *self.unswept):
+                other.close()
+            shim.begin()
+            while order is not None:
+                order = _next_order(line) if shim.main(order, lambda message: _tell(line, message)) else None
             code = 0
         finally:
             if code:
@@ -125,12 +135,12 @@ class Launcher:
                 break
             if pid == 0:
                 break
-            hears = self.shims.pop(pid, -1)
-            if hears >= 0 and status:
+            line = self.shims.pop(pid, None)
+            if line is not None and status:
                 self.since = self.since if self.unswept else time.monotonic()
-                self.unswept.append(hears)
-            elif hears >= 0:
-                os.close(hears)
+                self.unswept.append(line)
+            elif line is not None:
+                line.close()
         if self.unswept:
             self.go_on(self.sweep())
 
@@ -138,10 +148,10 @@ class Launcher:
         """Let their scheduler see that shims are dead, now that nothing of theirs lives, or does not die."""
         if left and time.monotonic() < self.since + PATIENCE:
             return
-        for hears in self.unswept:
+        for line in self.unswept:
             for pid in left:
-                _tell(hears, {"trouble": f"process {pid}, left by a task whose supervisor was killed, does not die"})
-            os.close(hears)
+                _tell(line, {"trouble": f"process {pid}, left by a task whose supervisor was killed, does not die"})
+            line.close()
         self.unswept.clear()
 
     def sweep(self) -> list[int]:
@@ -159,11 +169,19 @@ class Launcher:
         return left
 
 
-def _tell(descriptor: int, message: dict[str, Any]) -> None:
-    try:
-        os.write(descriptor, json.dumps(message).encode() + b"\n")
-    except OSError:
-        pass  # nobody listens any more
+def _tell(line: socket.socket, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # nobody listens any more
+        line.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _next_order(line: socket.socket) -> dict[str, Any] | None:
+    """What a shim is to do next; None once nobody can ask it. Who stops it meanwhile stops no attempt."""
+    from parallel_train.procs import watch  # noqa: PLC0415
+
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, watch.STOPS)
+    order = receive(line)
+    signal.pthread_sigmask(signal.SIG_BLOCK, watch.STOPS)
+    return order
 
 
 def main() -> None:
@@ -174,7 +192,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     # Blocked too, and so in each fork from its first instant: a stop that comes before the shim listens is kept.
-    signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS - {signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, watch.STOPS)
     os.setsid()
     process.become_subreaper()
     process.this_machine()

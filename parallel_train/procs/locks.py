@@ -48,7 +48,7 @@ def check() -> bool:
 def holders() -> dict[str, dict[str, Any]]:
     """Who is written into the locks, by their names; it may have died since. Looks only."""
     found = {}
-    for name in os.listdir(place()) if check() else ():
+    for name in _signed() if check() else ():
         try:
             descriptor = os.open(os.path.join(place(), name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -60,6 +60,17 @@ def holders() -> dict[str, dict[str, Any]]:
         if who:
             found[name] = who
     return found
+
+
+def _signed() -> list[str]:
+    """Those that hold anything: of the others there may be thousands."""
+    with os.scandir(place()) as entries:
+        names = []
+        for entry in entries:
+            with contextlib.suppress(OSError):  # gone since
+                if entry.stat(follow_symlinks=False).st_size:
+                    names.append(entry.name)
+        return names
 
 
 def take(name: str) -> int | None:

@@ -83,7 +83,13 @@ def boot_id() -> str:
 def this_process(worker: str) -> dict[str, object]:
     """Who this process is, as a claim records it."""
     pid = os.getpid()
-    return {"worker": worker, "pid": pid, "start": start_time(pid), **this_machine()}
+    return {"worker": worker, "pid": pid, "start": own_start(pid), **this_machine()}
+
+
+@lru_cache(maxsize=1)
+def own_start(pid: int) -> int:
+    """`start_time` of this process, which is asked for with each claim; a fork of it has another pid."""
+    return start_time(pid)
 
 
 def open_pidfd(pid: int) -> int:

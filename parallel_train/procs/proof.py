@@ -51,14 +51,16 @@ def _names_its_owner(claim: Claim) -> bool:
 
 def stop(claim: Claim, *, kill: bool = False) -> bool:
     """Tell the shim that owns `claim` to end its attempt; False where it does not live, or not here."""
-    if not lives(claim.owner) or not _is_its_shim(claim):
+    if not lives(claim.owner):
         return False
     descriptor = process.open_proven(claim.owner.pid, claim.owner.start)
     if descriptor is None:
         return False
-    process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
+    is_its_shim = _is_its_shim(claim)  # asked last: it may have another attempt by now
+    if is_its_shim:
+        process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
     os.close(descriptor)
-    return True
+    return is_its_shim
 
 
 def sweep(claim: Claim) -> None:

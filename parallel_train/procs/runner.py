@@ -18,30 +18,31 @@ from pathlib import Path
 from typing import Literal
 
 from parallel_train.core import wire
-from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Vanished, Warned
-from parallel_train.core.facts import Claim, LostBy
+from parallel_train.core.events import Claimed, Ended, Event, Launch, Refused, Warned
+from parallel_train.core.facts import Claim, Owner
 from parallel_train.core.slots import Device
 from parallel_train.errors import UsageError
 from parallel_train.procs import fence, launcher, locks, order, process
-from parallel_train.procs.proof import is_alive, lives, stop, sweep
+from parallel_train.procs.others import Key, Others, found_dead
+from parallel_train.procs.proof import is_alive, stop, sweep
 from parallel_train.procs.signals import Signals
 from parallel_train.store import records
 
 __all__ = ["LocalRunner", "check_kernel", "is_alive", "stop", "sweep"]
 
-Key = tuple[str, int]
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Shim:
-    """A shim of ours: its pidfd, the pipe it reports on, and what it said so far."""
+    """A shim of ours: its attempt, its pidfd, the line on which it reports, and what it said so far."""
 
     key: Key
     pidfd: int
-    pipe: int
+    line: socket.socket
     heard: bytes = b""
     has_claimed: bool = False
     is_over: bool = False
+    is_last: bool = False  # it is not to have another attempt after this one
+    has_served: bool = False  # it had others before
 
 
 def check_kernel() -> None:
@@ -69,7 +70,8 @@ class LocalRunner:
         self._around = around
         self._selector = selectors.EpollSelector()
         self._shims: dict[Key, _Shim] = {}
-        self._watched: dict[Key, tuple[int, Claim]] = {}  # pidfds of the shims of others
+        self._idle: list[_Shim] = []
+        self._others = Others(around.queue, self._selector)
         self._asked: list[Key] = []
         self._early: dict[Key, bool] = {}  # told to stop before the launcher had answered: whether to kill
         self._launcher: socket.socket | None = None
@@ -95,8 +97,11 @@ class LocalRunner:
             return
         wanted = order.build(launch, devices, self._around, time.strftime("%Y%m%d_%H%M%S"))
         data = json.dumps(wanted).encode()
+        message = launcher.LENGTH.pack(len(data)) + data
+        if self._hand_on(key, message):
+            return
         try:
-            (self._launcher or self._start_launcher()).sendall(launcher.LENGTH.pack(len(data)) + data)
+            (self._launcher or self._start_launcher()).sendall(message)
         except OSError as error:
             self._refuse(key, f"the launcher does not answer: {error}")
             self._lose_launcher()
@@ -104,18 +109,9 @@ class LocalRunner:
         self._asked.append(key)
 
     def watch(self, claim: Claim) -> None:
-        alive = lives(claim.owner)
-        key = (claim.task, claim.attempt)
-        if alive is None:
-            return  # another host's: its end is read from the disk
-        descriptor = process.open_proven(claim.owner.pid, claim.owner.start) if alive else None
-        if descriptor is None:
-            self._events.append(
-                self._found_dead(key, "killed" if claim.owner.boot == process.boot_id() else "rebooted")
-            )
-            return
-        self._watched[key] = descriptor, claim
-        self._selector.register(descriptor, selectors.EVENT_READ, key)
+        event = self._others.watch(claim)
+        if event is not None:
+            self._events.append(event)
 
     def stop(self, task: str, attempt: int, *, kill: bool) -> None:
         key = (task, attempt)
@@ -123,9 +119,10 @@ class LocalRunner:
             self._early[key] = kill
             return
         if key in self._shims:
+            self._shims[key].is_last = True  # its end and this may cross: nothing else is to be stopped by it
             process.send(self._shims[key].pidfd, signal.SIGQUIT if kill else signal.SIGTERM)
-        elif key in self._watched:
-            stop(self._watched[key][1], kill=kill)
+            return
+        self._others.stop(key, kill=kill)
 
     def sweep(self, claim: Claim) -> None:
         sweep(claim)
@@ -134,17 +131,15 @@ class LocalRunner:
         events, self._events = self._events, []
         if not events:
             for key, _ in self._selector.select(seconds):
-                self._on_ready(key.fd, key.data)
+                self._on_ready(key.data)
             events, self._events = self._events, []
         return events
 
     def close(self) -> None:
         are_shims_left = bool(self._shims)  # what they die of is still to be written
-        for shim in list(self._shims.values()):
+        for shim in [*self._shims.values(), *self._idle]:
             self._forget(shim)
-        for descriptor, _ in self._watched.values():
-            os.close(descriptor)
-        self._watched.clear()
+        self._others.close()
         self._lose_launcher()
         self._selector.close()
         with suppress(OSError):  # tidiness is not worth an exit code
@@ -188,13 +183,17 @@ class LocalRunner:
             self._events.append(Refused(*key, why, time.monotonic(), text="the launcher died"))
         self._asked.clear()
         self._early.clear()
+        for shim in self._shims.values():
+            shim.is_last = True  # nobody would sweep what it leaves if it died
+        for shim in list(self._idle):
+            self._forget(shim)
 
     def _on_reply(self) -> None:
         """The launcher made a shim, or could not."""
         if self._launcher is None:
             return
         try:
-            head, descriptors, _, _ = socket.recv_fds(self._launcher, launcher.LENGTH.size, 2)
+            head, descriptors, _, _ = socket.recv_fds(self._launcher, launcher.LENGTH.size, 2, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             head, descriptors = b"", []
         if not head:
@@ -210,31 +209,46 @@ class LocalRunner:
                 os.close(descriptor)
             self._refuse(key, reply.get("error", "too many open files"))
             return
-        pidfd, pipe = descriptors
-        shim = _Shim(key, pidfd, pipe)
-        os.set_blocking(shim.pipe, False)
+        pidfd, line = descriptors
+        shim = _Shim(key, pidfd, socket.socket(fileno=line))
+        shim.line.setblocking(False)
         self._shims[key] = shim
-        self._selector.register(shim.pipe, selectors.EVENT_READ, shim)
+        self._selector.register(shim.line, selectors.EVENT_READ, shim)
         if kill is not None:
             self.stop(*key, kill=kill)
 
     # ---- the shims ----
 
-    def _on_ready(self, descriptor: int, whose: _Shim | Key | str | None) -> None:
-        """A refused shim of ours and the attempt of another worker that was faster may go by one key at one time."""
+    def _hand_on(self, key: Key, message: bytes) -> bool:
+        """Give an order to a shim that has none; whether there was one that took it."""
+        while self._idle:
+            shim = self._idle.pop()
+            with suppress(OSError):
+                if shim.line.send(message) == len(message):
+                    shim.key, shim.has_claimed, shim.is_over, shim.has_served = key, False, False, True
+                    self._shims[key] = shim
+                    return True
+            self._forget(shim)  # dead or halted; half an order makes it end
+        return False
+
+    def _on_ready(self, whose: _Shim | Owner | str | None) -> None:
+        """`whose` is what the selector was given with the descriptor."""
         if whose == "launcher":
             self._on_reply()
         elif isinstance(whose, _Shim):
-            self._on_pipe(whose)
-        elif isinstance(whose, tuple):
-            self._selector.unregister(descriptor)
-            os.close(self._watched.pop(whose)[0])
-            self._events.append(self._found_dead(whose))
+            self._on_line(whose)
+        elif isinstance(whose, Owner):
+            self._events += self._others.died(whose)
         elif self._signals is not None:
             self._events += self._signals.take()
 
-    def _on_pipe(self, shim: _Shim) -> None:
-        data = os.read(shim.pipe, 65536)
+    def _on_line(self, shim: _Shim) -> None:
+        if shim.line.fileno() < 0:
+            return  # forgotten since: its launcher was heard to be gone
+        try:
+            data = shim.line.recv(65536)
+        except OSError:  # it died with an order that it had not read
+            data = b""
         *lines, shim.heard = (shim.heard + data).split(b"\n")
         for line in lines:
             with suppress(json.JSONDecodeError):  # torn: its shim was killed as it told this, and the launcher went on
@@ -251,45 +265,49 @@ class LocalRunner:
             case {"claimed": dict(claim)}:
                 shim.has_claimed = True
                 self._events.append(Claimed(wire.claim_of(claim)))
-            case {"ended": dict(end)}:
+            case {"ended": dict(end), "is_free": bool(is_free)}:
                 shim.is_over = True
                 self._events.append(Ended(wire.end_of(end), now))
+                if is_free:
+                    self._rest(shim)
             case {"ended": None}:
                 shim.is_over = True
-                self._events.append(self._found_dead(shim.key))
+                self._events.append(found_dead(self._around.queue, shim.key))
             case {"refused": ("busy" | "behind" | "trouble") as why, "text": str(text), "slots": list(slots)}:
                 shim.is_over = True
                 self._events.append(Refused(*shim.key, why, now, tuple(slots), text))
             case {"trouble": str(text)}:
                 self._events.append(Warned(text, shim.key[0]))
 
+    def _rest(self, shim: _Shim) -> None:
+        """It waits for another order, or for the end of its line; too many would take the descriptors for all else."""
+        descriptors = 2 * (len(self._shims) + len(self._idle))
+        if shim.is_last or descriptors > os.sysconf("SC_OPEN_MAX") // 2:
+            self._forget(shim)
+            return
+        del self._shims[shim.key]
+        self._idle.append(shim)
+
     def _died(self, shim: _Shim) -> Event:
         """A shim is gone without a last word."""
         if shim.has_claimed:
-            return self._found_dead(shim.key)
+            return found_dead(self._around.queue, shim.key)
         try:
             has_claimed = records.exists(str(self._around.queue / "claims" / "{}.{}".format(*shim.key)))
         except OSError:
             has_claimed = True  # maybe: whoever looks at the records again learns it
-        why: Literal["behind", "trouble"] = "behind" if has_claimed else "trouble"
+        # One that waited for an order may be ended by anybody: that is no trouble of the machine's.
+        why: Literal["behind", "trouble"] = "behind" if has_claimed or shim.has_served else "trouble"
         return Refused(*shim.key, why, time.monotonic(), text="its shim died")
-
-    def _found_dead(self, key: Key, why: LostBy = "killed") -> Event:
-        return self._end_of(key) or Vanished(*key, why)
-
-    def _end_of(self, key: Key) -> Ended | None:
-        path = self._around.queue / "ends" / f"{key[0]}.{key[1]}"
-        try:
-            return Ended(wire.end_of(records.read_one(str(path))), time.monotonic())
-        except (OSError, records.DamagedError, records.NewerVersionError, KeyError, TypeError, ValueError):
-            return None  # whoever ends it as lost finds the same, and says so
 
     def _refuse(self, key: Key, text: str) -> None:
         self._events.append(Refused(*key, "trouble", time.monotonic(), text=text))
 
     def _forget(self, shim: _Shim) -> None:
-        self._selector.unregister(shim.pipe)
-        os.close(shim.pipe)
+        self._selector.unregister(shim.line)
+        shim.line.close()
         os.close(shim.pidfd)
-        if self._shims.get(shim.key) is shim:  # else the attempt was asked for again, on another slot
+        if shim in self._idle:
+            self._idle.remove(shim)
+        elif self._shims.get(shim.key) is shim:  # else the attempt was asked for again, on another slot
             del self._shims[shim.key]

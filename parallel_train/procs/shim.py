@@ -1,7 +1,8 @@
 """The shim owns one attempt: it takes the slot, claims, looks, starts the command, waits, sweeps, and says the end.
 
 It is forked by the launcher and outlives the scheduler. What it tells through `report` are hints for a scheduler
-that still listens; the truth is in the records. Standard library only, Python 3.8 and newer.
+that still listens; the truth is in the records. Once nothing of its attempt is left it may own another: a fork saved.
+Standard library only, Python 3.8 and newer.
 """
 
 from __future__ import annotations
@@ -32,25 +33,29 @@ class RefusedError(Exception):
         self.why, self.text, self.slots = why, text, slots
 
 
-def main(order: Order, report: Report) -> None:
-    """Run the attempt that `order` describes (see `order.build`)."""
+def begin() -> None:
+    """Make this process one that can own attempts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, watch.SIGNALS)
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(ignored, signal.SIG_IGN)
-    for waited_for in (signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(waited_for, signal.SIG_DFL)
+    for unheeded in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(unheeded, lambda *_: None)  # not ignored: that would go on to the command
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, lambda *_: os.kill(os.getpid(), signal.SIGKILL))  # by default it would dump core
     os.setsid()
     process.become_subreaper()
     os.umask(0o077)
+
+
+def main(order: Order, report: Report) -> bool:
+    """Run the attempt that `order` describes (see `order.build`); whether this process may own another one."""
     try:
         held = _take_slots(order)
         claim, log, err = _claim(order)
     except RefusedError as refused:
         report({"refused": refused.why, "text": refused.text, "slots": list(refused.slots)})
-        return
+        return False
     except OSError as error:
         report({"refused": "trouble", "text": str(error), "slots": []})
-        return
+        return False
     report({"claimed": claim})
     beat = Beat(order, order["sent"])
     beat.start()
@@ -60,8 +65,24 @@ def main(order: Order, report: Report) -> None:
     for descriptor in held:
         with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
             locks.sign(descriptor, {})
+        os.close(descriptor)
+    for descriptor in (log, err):
+        with contextlib.suppress(OSError):  # of what the task wrote, which is its own affair
             os.close(descriptor)
-    report({"ended": end if is_ours else None})
+    is_free = is_ours and not end.get("stopped") and _is_as_it_began()
+    report({"ended": end if is_ours else None, "is_free": is_free})
+    return is_free
+
+
+def _is_as_it_began() -> bool:
+    """Whether this process has no children and no stop that was meant for the attempt that has ended."""
+    if signal.sigpending() & watch.STOPS:
+        return False
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return True
+    return False
 
 
 # ---- before the claim ----
@@ -77,6 +98,7 @@ def _take_slots(order: Order) -> list[int]:
         left = fence.sweep_holder(locks.holder(descriptor))
         if left:
             raise RefusedError("busy", left, (name,))
+        os.set_inheritable(descriptor, True)  # for the task, the only thing that a shim executes
         held.append(descriptor)
     order["cookie"] = cookie(order)
     order["group"] = fence.path(order["cookie"])
@@ -90,7 +112,7 @@ def cookie(order: Order) -> str:
     """Names this attempt and this process: an attempt's number alone may come to belong to another shim."""
     pid = os.getpid()
     boot = process.boot_id()
-    return "{}.{}.{}.{}.{}".format(order["task"], order["attempt"], pid, process.start_time(pid), boot)
+    return "{}.{}.{}.{}.{}".format(order["task"], order["attempt"], pid, process.own_start(pid), boot)
 
 
 def _claim(order: Order) -> tuple[dict[str, Any], int, int]:
@@ -118,10 +140,10 @@ def check_chain(order: Order) -> None:
 
 def link_claim(order: Order, log: str, err: str) -> dict[str, Any]:
     """Claim the attempt for this process, from now on (`order["sent"]`). Raises RefusedError, OSError."""
-    names = ("task", "attempt", "round", "identity", "slots", "gpus", "cookie", "group", "made_with", "lease")
+    names = ("task", "attempt", "slots", "gpus", "cookie", "group", "made_with", "lease")
     claim = {
         **{name: order[name] for name in names},
-        "needs": {name: seen[1] for name, seen in order["needs"].items()},
+        **_made_from(order),
         "owner": process.this_process(order["worker"]),
         "log": log,
         "err": err,
@@ -133,13 +155,20 @@ def link_claim(order: Order, log: str, err: str) -> dict[str, Any]:
     return claim
 
 
+def _made_from(order: Order) -> dict[str, Any]:
+    """What both records say of an attempt: decisions hang on it, and whoever has read its end need not read more."""
+    needs = {name: seen[1] for name, seen in order["needs"].items()}
+    return {"round": order["round"], "identity": order["identity"], "needs": needs}
+
+
 # ---- with the claim ----
 
 
 def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Report) -> dict[str, Any]:
     """Look again, put an old output aside, run the command; the end as a record."""
     held, log, err = files
-    end = {"task": order["task"], "attempt": order["attempt"], "output": "none"}
+    end = {"task": order["task"], "attempt": order["attempt"], "output": "none", **_made_from(order)}
+    end["worker"] = order["worker"]
     try:
         doubt = _wait_for_former_owner(order, beat) or disagreement(order, beat)
         beat.check()
@@ -153,7 +182,7 @@ def _run(order: Order, files: tuple[list[int], int, int], beat: Beat, report: Re
         _prepare_output(order, beat)
         beat.check()
         end["started"] = stamp()
-        pid = child.start(order, held, log, err)
+        pid = child.start(order, log, err)
     except child.StartError as error:
         end.update(outcome={"exited": error.code}, note=str(error))
     except OSError as error:
@@ -184,7 +213,7 @@ def _wait_for_former_owner(order: Order, beat: Beat) -> str:
             return ""
         if beat.look(now) == "taken":
             return "it was ended by somebody else"
-        if signal.sigtimedwait({signal.SIGTERM, signal.SIGQUIT}, min(until, beat.due(now)) - now):
+        if signal.sigtimedwait(watch.STOPS, min(until, beat.due(now)) - now):
             return "its worker stopped it"
 
 

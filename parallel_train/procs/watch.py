@@ -18,7 +18,8 @@ STUBBORN = 6  # times the grace, after KILL: what has not died by then is named
 TIME = 5.0  # seconds that what Slurm says of the time left may change by
 TELLING = 0.5  # seconds that Slurm takes at most to tell all processes of an allocation that it ends
 TOUCH = 3600.0  # seconds between two touches of the slot locks: cleaners of /tmp go by age
-SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
+STOPS = {signal.SIGTERM, signal.SIGQUIT}
+SIGNALS = {signal.SIGCHLD, *STOPS}
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 

@@ -40,10 +40,11 @@ class Expected:
     """What should have happened, as the campaign that made it happen knows."""
 
     codes: Mapping[str, int]  # of each task by name: the exit code that it was told to have
-    shot: Collection[tuple[int, int]] = ()  # (pid, start time) of the shims that were killed
+    shot: Collection[tuple[int, int]] = ()  # (pid, start time) of the shims that were killed, or gave up
     killed: Collection[int] = ()  # pids of all that were killed, which may leave temporary files
     cap: int = CAP
     retries: int = 0
+    cut_short: Collection[str] = ()  # attempts, as name.number, whose shim lives and whose own process was killed
 
 
 def history(queue: Path) -> History:
@@ -91,6 +92,7 @@ def faults(told: History, effects: Collection[Effect], expected: Expected) -> li
         *_misplaced(told),
         *_endings(told, expected),
         *_reruns(told, expected),
+        *_tolls(told, expected),
         *_words_of_tasks(told, effects, expected),
         *overlaps(effects),
         *_of_one_task(effects),
@@ -155,14 +157,39 @@ def _code(end: Data) -> int | None:
 
 def _reruns(told: History, expected: Expected) -> Iterator[str]:
     """An attempt is lost only where its shim was shot, and followed only where it was lost, never began, or failed."""
+    last = _last_of_shot(told, expected)
     for key, end in told.ends.items():
         (kind,) = end["outcome"]
-        if kind in {"lost", "signalled"} and _owner(told, key) not in expected.shot:
+        is_cut_short = kind == "signalled" and _name(told, key) in expected.cut_short
+        if kind in {"lost", "signalled"} and key not in last and not is_cut_short:
             yield f"{_name(told, key)} is {end['outcome']}, and nobody shot its shim"
         follower = (key[0], key[1] + 1)
         may_fail = expected.retries and _code(end)
         if follower in told.claims and kind not in {"lost", "not_started"} and not end.get("stopped") and not may_fail:
             yield f"{_name(told, key)} is {end['outcome']}, and ran again"
+
+
+def _tolls(told: History, expected: Expected) -> Iterator[str]:
+    """A shim dies once, and so with one attempt at most, however many it owned before."""
+    by_shim: dict[tuple[int, int] | None, list[Key]] = defaultdict(list)
+    for key, end in told.ends.items():
+        if "lost" in end["outcome"]:
+            by_shim[_owner(told, key)].append(key)
+    for shim, lost in by_shim.items():
+        if shim in expected.shot and len(lost) > 1:
+            yield f"{[_name(told, key) for key in sorted(lost)]} are all lost with one shim"
+
+
+def _last_of_shot(told: History, expected: Expected) -> set[Key]:
+    """The newest attempts of the shims that were shot, which alone that may have harmed; claims tell whole seconds."""
+    by_shim: dict[tuple[int, int] | None, list[Key]] = defaultdict(list)
+    for key in told.claims:
+        by_shim[_owner(told, key)].append(key)
+    found = set()
+    for keys in (by_shim[shim] for shim in expected.shot):
+        newest = max((told.claims[key]["at"] for key in keys), default="")
+        found |= {key for key in keys if told.claims[key]["at"] == newest}
+    return found
 
 
 def _owner(told: History, key: Key) -> tuple[int, int] | None:
@@ -188,6 +215,7 @@ def _leaks(told: History, expected: Expected) -> Iterator[str]:
 def _words_of_tasks(told: History, effects: Collection[Effect], expected: Expected) -> Iterator[str]:
     """Every attempt that counts was seen by its task once, whole, under its shim and with that exit code."""
     ids = {name: task for task, name in told.names.items()}
+    last = _last_of_shot(told, expected)
     by_key: dict[Key, list[Effect]] = defaultdict(list)
     for effect in effects:
         key = (ids.get(effect.name, ""), effect.attempt)
@@ -196,9 +224,9 @@ def _words_of_tasks(told: History, effects: Collection[Effect], expected: Expect
             yield f"{effect.name}.{effect.attempt} ran and nobody claimed it"
             continue
         shim = _owner(told, key) or (0, 0)
-        if effect.shim != shim[0] and shim not in expected.shot:  # else it may have been reparented first
+        if effect.shim != shim[0] and key not in last:  # else it may have been reparented first
             yield f"{effect.name}.{effect.attempt} ran under {effect.shim}, and {shim[0]} claimed it"
-        if effect.ended is None and shim not in expected.shot:
+        if effect.ended is None and key not in last:
             yield f"{effect.name}.{effect.attempt} was cut short, and nobody shot its shim"
         if effect.ended is not None and effect.code != expected.codes.get(effect.name):
             yield f"{effect.name}.{effect.attempt} was told to exit with {effect.code}"

@@ -9,6 +9,7 @@ one, and so on; then the same command again, unharmed, must bring everything to 
     EIO ENOSPC EMFILE EINTR     the call gives that error
     ALL                         scheduler, launcher and that shim are killed at once
     STRANGER                    so they are, and the shim's pid belongs to another process afterwards
+    UNREAD                      that shim, which waits for an order, is killed as soon as one lies there
     CANCEL                      that shim is held there while somebody cancels the task that succeeds
     RIVAL                       that shim is held there while the same command, started beside it, runs that task
     SEE                         nothing: the calls of this command are to be listed (CALL is any word)
@@ -31,8 +32,9 @@ from typing import NoReturn, cast
 
 from parallel_train.procs import process
 from parallel_train.store import records
+from tests.faults import ptrace
 from tests.faults.checker import history, survivors
-from tests.faults.crash_judge import LOCKS, Life, judge
+from tests.faults.crash_judge import LOCKS, Life, judge, slots_of
 from tests.faults.crash_scenario import (
     GOOD,
     ONE_SLOT,
@@ -46,7 +48,7 @@ from tests.faults.crash_scenario import (
     outcomes,
     patience,
 )
-from tests.faults.tracer import Fate, Fault, Trace, Tracer, start_time
+from tests.faults.tracer import END, Fate, Fault, Trace, Tracer, start_time
 from tests.support.sweep import QUEUE
 from tests.support.sweep import project as project_in
 
@@ -76,7 +78,8 @@ def live(root: Path, wheres: Sequence[Where]) -> Life:
 def traced(life: Life, where: Where) -> Trace:
     """Run the command under the eyes of the tracer."""
     root = str(life.project.root)
-    places = (*(f"{root}/{name}" for name in (QUEUE, "logs", "output")), LOCKS)
+    slots = (LOCKS + END, f"{LOCKS}/{slots_of(life.project)}")  # thousands of others may lie there
+    places = (*(f"{root}/{name}" for name in (QUEUE, "logs", "output")), *slots)
     meanwhile = _MEANWHILE.get(where[1] if where else "", Meanwhile)(life)
     fault = Fault(*where, is_held=meanwhile.is_held) if where else None
     with patience("the command that was harmed"):
@@ -87,6 +90,8 @@ def traced(life: Life, where: Where) -> Trace:
         if fault is not None and fault.fate == "KILL":
             life.killed.add(trace.hit.pid)
             life.shot |= {trace.shim} if trace.shim else set()
+            if trace.hit.role.startswith("child-"):
+                life.cut_short.add(trace.hit.role.removeprefix("child-"))
         elif trace.hit.name == "unlink":
             life.left.add(trace.hit.pid)
         with patience("what was begun meanwhile"):
@@ -167,6 +172,23 @@ class Killer(Meanwhile):
         return False
 
 
+class Unread(Meanwhile):
+    """Kills a shim that has not read its next order yet."""
+
+    def is_held(self, shim: int) -> bool:
+        self.until = self.until or self.limit()
+        if not ptrace.unread(shim):
+            return time.monotonic() < self.until
+        self.life.shot.add((shim, start_time(shim)))
+        self.life.killed.add(shim)
+        os.kill(shim, signal.SIGKILL)
+        return False
+
+    def after(self, trace: Trace) -> None:
+        if not self.life.shot:
+            self.life.faults.append(f"no order came to the shim that waits at {trace.hit}")
+
+
 class Stranger(Killer):
     """And in the claim stands the pid of somebody who lives, as if it had come to him."""
 
@@ -174,8 +196,10 @@ class Stranger(Killer):
         queue = self.life.project.root / QUEUE
         decoy = subprocess.Popen(["sleep", "600"])
         owner = (decoy.pid, start_time(decoy.pid) - 1)
-        for (task, number), claim in history(queue).claims.items():
-            if trace.hit is not None and claim["owner"]["pid"] == trace.hit.pid:
+        told = history(queue)
+        for (task, number), claim in told.claims.items():
+            is_open = (task, number) not in told.ends
+            if is_open and trace.hit is not None and claim["owner"]["pid"] == trace.hit.pid:
                 claim["owner"].update(zip(("pid", "start"), owner, strict=True))
                 (queue / "claims" / f"{task}.{number}").write_bytes(records.encode([claim]))
                 self.life.shot.add(owner)
@@ -202,7 +226,7 @@ def waited_for(pid: int, seconds: float, decoy: subprocess.Popen[bytes]) -> tupl
     return False, os.waitpid(pid, 0)[1]
 
 
-_MEANWHILE = {"CANCEL": Canceller, "RIVAL": Rival, "ALL": Killer, "STRANGER": Stranger}
+_MEANWHILE = {"CANCEL": Canceller, "RIVAL": Rival, "ALL": Killer, "STRANGER": Stranger, "UNREAD": Unread}
 
 
 def parent_of(pid: int) -> int:

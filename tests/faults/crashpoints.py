@@ -1,8 +1,9 @@
 """Break one call at a time: every file call on queue, logs, outputs and slots, every fork and exec of three tasks.
 
-At each call: SIGKILL, then each error; at each call of a shim also a cancel while it is held there; kills inside the
-recovery; a claim whose pid belongs to a stranger by now. See crash_life for what must be true then. The calls are
-those of a run in which nothing is broken, which also shows that what must not be lost is on the disk before it counts.
+At each call: SIGKILL, then each error; at each call of a shim also a cancel while it is held there; a kill of a shim
+that has not read its next order; kills inside the recovery; a claim whose pid belongs to a stranger by now. See
+crash_life for what must be true then. The calls are those of a run in which nothing is broken, which also shows that
+what must not be lost is on the disk before it counts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,12 @@ from tests.faults.tracer import Call
 
 ERRORS = ("EIO", "ENOSPC", "EMFILE", "EINTR")
 HELD = ("CANCEL", "RIVAL", "ALL")  # at each call of the good task's shim
+RECEIVE = "recvfrom"  # the wait for an order, and its reading
 DURABLE = ("tasks", "rounds", "requests", "ends")
 # What each piece of the full scale does: a kind, and which part of how many.
 PIECES = [
     *(("nested", part, 5) for part in range(5)),
-    *((kind, 0, 1) for kind in HELD),
+    *((kind, 0, 1) for kind in (*HELD, "UNREAD")),
     *((kind, part, 8) for part in range(8) for kind in ("KILL", *ERRORS)),
 ]
 NESTED = 40  # kills inside a recovery, in each piece for them
@@ -60,6 +63,7 @@ def one_piece(piece: Piece) -> None:
         nested(piece, calls)
         return
     chosen = [call for call in calls if call.role == GOOD_SHIM] if kind in HELD else calls
+    chosen = on_files(chosen) if kind in ERRORS else waits(chosen) if kind == "UNREAD" else chosen
     own = [call for call in chosen if zlib.crc32(str(call).encode()) % parts == part]  # the same in every run
     judge(piece, lives(piece.folder, [at(call, kind) for call in own]))
 
@@ -86,9 +90,10 @@ def a_few(piece: Piece, calls: Sequence[Call]) -> list[str]:
         at(chance.choice(after_the_command(calls)), "ALL"),
         *(at(call, fate) for fate in ("CANCEL", "RIVAL") for call in chance.sample(before_the_claim(calls), 1)),
         *(at(call, "KILL") for call in chance.sample(shims, 2)),
+        *(at(call, fate) for fate in ("KILL", "UNREAD") for call in chance.sample(waits(calls), 1)),
         two_kills(piece, calls),
         *(at(call, "KILL") for call in chance.sample([*calls], 1)),
-        *(at(call, error) for error in ERRORS for call in chance.sample(changing(calls), 1)),
+        *(at(call, error) for error in ERRORS for call in chance.sample(changing(on_files(calls)), 1)),
     ]
 
 
@@ -96,6 +101,17 @@ def changing(calls: Sequence[Call]) -> list[Call]:
     """Those that change something, not only look."""
     looks = {"newfstatat", "stat", "lstat", "fstat", "lseek", "ioctl", "read", "getdents64", "close"}
     return [call for call in calls if call.name not in looks]
+
+
+def on_files(calls: Sequence[Call]) -> list[Call]:
+    """Those that an error of the machine can meet."""
+    return [call for call in calls if call.name != RECEIVE]
+
+
+def waits(calls: Sequence[Call]) -> list[Call]:
+    """Where shims wait for an order that comes: what they read next is that order."""
+    reads = [call for call in calls if call.name == RECEIVE]
+    return [one for one, other in pairwise(reads) if other.role == one.role and one.time % 2]
 
 
 def before_the_claim(calls: Sequence[Call]) -> list[Call]:

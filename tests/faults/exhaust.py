@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parallel_train.procs import process
-from tests.faults.checker import Expected, faults, history, living, survivors
+from tests.faults.checker import Expected, faults, history, living
 from tests.faults.frame import ROOT, Piece, Plan, Verdict
 from tests.support.sweep import MARK, QUEUE, Project
 from tests.support.sweep import project as project_in
 from tests.support.wait import wait_until
 
 HANDLES = 64
-GROWTH = 10.0  # MiB that a scheduler or a launcher may grow
+GROWTH = 10.0  # MiB that a scheduler, a launcher or a shim may grow
 FORKS = """if True:
     import os, time
     while True:
@@ -92,10 +92,11 @@ class Sweep:
 
     def judge(self) -> None:
         code = self.scheduler.wait(300)
+        wait_until(lambda: not living(self.project.root), "all processes are gone")  # shims end with their line
         told = history(self.queue)
         if code != 1:  # some tasks fail
             self.piece.fault(f"it exits with {code}: {self.project.said}")
-        self.piece.fault(*faults(told, self.project.effects(), Expected(self.codes)), *survivors(self.project.root))
+        self.piece.fault(*faults(told, self.project.effects(), Expected(self.codes)))
         if "Traceback" in self.project.said:
             self.piece.fault(self.project.said)
         self.piece.count(tasks=len(self.codes))
@@ -260,18 +261,24 @@ def handles(piece: Piece) -> None:
 
 
 def _watched(scheduler: subprocess.Popen[str], ends: Path, count: int) -> dict[str, list[tuple[int, float]]]:
-    """(open descriptors, resident MiB) of the scheduler and of its launcher, while the tasks run."""
-    seen: dict[str, list[tuple[int, float]]] = {"scheduler": [], "launcher": []}
+    """(open descriptors, resident MiB), while the tasks run, of the scheduler, its launcher and its largest shim."""
+    seen: dict[str, list[tuple[int, float]]] = {"scheduler": [], "launcher": [], "shim": []}
     wait_until(lambda: ends.is_dir() and len(list(ends.iterdir())) > count // 20, "it is under way", 120)
     launcher = next(pid for pid, parent in process.parents() if parent == scheduler.pid)
     while scheduler.poll() is None:
-        for who, pid in (("scheduler", scheduler.pid), ("launcher", launcher)):
+        shims = [pid for pid, parent in process.parents() if parent == launcher]
+        for who, pids in (("scheduler", [scheduler.pid]), ("launcher", [launcher]), ("shim", shims)):
             with suppress(OSError, StopIteration):
-                status = Path(f"/proc/{pid}/status").read_text().splitlines()
-                resident = next(line for line in status if line.startswith("VmRSS"))
-                seen[who].append((len(list(Path(f"/proc/{pid}/fd").iterdir())), int(resident.split()[1]) / 1024))
+                sizes = [_size(pid) for pid in pids]
+                seen[who] += [(max(n for n, _ in sizes), max(m for _, m in sizes))] if sizes else []
         time.sleep(0.02)
     return seen
+
+
+def _size(pid: int) -> tuple[int, float]:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    resident = next(line for line in status if line.startswith("VmRSS"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir())), int(resident.split()[1]) / 1024
 
 
 def _steady(piece: Piece, who: str, samples: list[tuple[int, float]]) -> None:

@@ -37,7 +37,7 @@ class Strike:
     boot: str
     at: float
     until: float = float("inf")  # when the pause was over
-    key: Key | None = None  # whose shim, or whose beat
+    shim: tuple[int, int] | None = None  # which one, or whose beat: its pid there and its start time
 
 
 @dataclass
@@ -168,13 +168,15 @@ class Judge:
         self.starved += seen.lost == "expired" and not strikes
 
     def _strikes_on(self, key: Key) -> list[Strike]:
-        """Those that may have met this attempt while it lived."""
+        """Those that may have met this attempt while it lived: its shim may have had another one just before."""
         seen = self.seen[key]
+        shim = (seen.owner["pid"], seen.owner["start"])
         return [
             strike
             for strike in self.strikes
             if seen.claimed <= strike.at <= seen.ended
-            and (strike.key == key if strike.key else strike.what == "host" and strike.boot == seen.owner["boot"])
+            and strike.boot == seen.owner["boot"]
+            and (strike.shim == shim if strike.shim else strike.what == "host")
         ]
 
 

@@ -1,4 +1,4 @@
-"""Can the campaigns fail? Ten deliberate faults of the product, each a patch of a copy of it, each to be found.
+"""Can the campaigns fail? Fourteen deliberate faults of the product, each a patch of a copy of it, each to be found.
 
 `--scale smoke` sees that every patch still applies, and that two of the mutants are found. `--scale full` lets each
 mutant meet the campaigns that should find it, at their smoke scale, with growing seeds, a minute for each; and the

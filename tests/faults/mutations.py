@@ -33,6 +33,9 @@ _SILENT_BY_MTIME = """        if counter is not None:
             found.moved = found.read - (time.time() - os.stat(self.folder / "beats" / name).st_mtime)
 """
 
+_LATE = """    for late in watch.LATER:
+        late._sweep()"""
+
 # Two of them break what a control group does as well: they count where there is none.
 _NO_GROUPS = ("procs/fence.py", 'return "" if obstacle() else _own("/")[0]', 'return ""')
 
@@ -127,11 +130,37 @@ MUTANTS = (
             ("procs/watch.py", "\nLADDER = (", "\nLATER: list[Any] = []\nLADDER = ("),
             (
                 "procs/shim.py",
-                'report({"ended": end if is_ours else None})',
-                'report({"ended": end if is_ours else None})\n    for late in watch.LATER:\n        late._sweep()',
+                'report({"ended": end if is_ours else None, "is_free": is_free})',
+                'report({"ended": end if is_ours else None, "is_free": False})\n' + _LATE,
             ),
-            ("procs/child.py", "os.set_inheritable(descriptor, True)", "pass"),
+            ("procs/shim.py", "os.set_inheritable(descriptor, True)", "pass"),
         ),
         ("crashpoints", "contain"),
+    ),
+    Mutant(
+        "another order after a stop",
+        (("procs/shim.py", 'is_ours and not end.get("stopped") and', "is_ours and"),),
+        ("simulate",),
+    ),
+    Mutant(
+        "the next attempt of a process is not watched",
+        (("procs/others.py", "known.claims[key] = claim", "pass"),),
+        ("simulate",),
+    ),
+    Mutant(
+        "another order with the last slot still held",
+        (("procs/shim.py", "locks.sign(descriptor, {})\n        os.close(descriptor)", "locks.sign(descriptor, {})"),),
+        ("sharedfs",),
+    ),
+    Mutant(
+        "an idle shim outlives its scheduler",
+        (
+            (
+                "procs/launcher.py",
+                "    order = receive(line)\n",
+                "    while (order := receive(line)) is None:\n        time.sleep(0.1)\n",
+            ),
+        ),
+        ("crashpoints",),
     ),
 )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import fcntl
 import os
 import platform
 import signal
 import struct
+import termios
 from dataclasses import dataclass
 
 SYSCALL, CONTINUE, DETACH = 24, 7, 17
@@ -22,7 +24,8 @@ AT_SYSCALL = signal.SIGTRAP | 0x80
 _OPTIONS = 1 | 2 | 4 | 8 | 16 | 0x100000  # told apart, forks, vforks, clones and execs told, all die with the tracer
 _WALL = 0x40000000
 _REGISTERS = 27
-_RAX, _ORIG_RAX = 10, 15
+_RAX, _RDI, _ORIG_RAX = 10, 14, 15
+_PIDFD_GETFD = 438
 _about = ctypes.create_string_buffer(88)  # one for all: it is asked twice for each call
 
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
@@ -136,6 +139,19 @@ def answer(pid: int, number: int) -> None:
     registers = _registers(pid)
     registers[_RAX] = 2**64 - number
     _ptrace(_SETREGS, pid, 0, registers)
+
+
+def unread(pid: int) -> int:
+    """At the beginning of a read: how many bytes lie there already."""
+    process = os.pidfd_open(pid)
+    descriptor = _libc.syscall(_PIDFD_GETFD, process, _registers(pid)[_RDI], 0)
+    os.close(process)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), f"a descriptor of {pid}")
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), "little")
+    finally:
+        os.close(descriptor)
 
 
 def text_at(pid: int, address: int) -> str:

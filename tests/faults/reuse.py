@@ -1,8 +1,9 @@
 """Give the pids of dead schedulers, launchers and shims to strangers: none is taken for ours, and none is harmed.
 
-In a PID namespace of its own, where the kernel can be told which pid comes next. Twenty tasks run; all that owns them
-is shot, and each of its pids goes to a process or a thread that has nothing to do with it. Then the same command
-again, or a cancel, must end every attempt as lost without waiting for a stranger.
+In a PID namespace of its own, where the kernel can be told which pid comes next. Twenty tasks have run at once, and
+their shims own sixteen others, or wait for an order; all are shot, and each of their pids goes to a process or a thread
+that has nothing to do with it. Then the same command again, or a cancel, must end every attempt as lost without waiting
+for a stranger.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tests.support.wait import wait_until
 _ENTER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 _APART = 20_000  # where pids begin that nobody had before
-_AT_ONCE = 20
+_AT_ONCE, _LONG = 20, 16
 ON_ALL = ("--gpus", f"fake:{_AT_ONCE}")
 
 
@@ -93,23 +94,33 @@ class Round:
 
     @property
     def names(self) -> list[str]:
-        return [f"t{number}" for number in range(_AT_ONCE)]
+        return [f"t{number}" for number in range(_LONG)]
+
+    @property
+    def names_before(self) -> list[str]:
+        return [f"before{number}" for number in range(_AT_ONCE)]
 
     def begin(self) -> None:
-        """Run all tasks at once; the first attempt of each would take for ever."""
+        """Run all tasks; the first attempt of the later ones would take for ever."""
+        at_once = f"mkdir .before-{{0}}; until test $(ls -d .before-* | wc -l) = {_AT_ONCE}; do sleep 0.05; done"
         once = "mkdir .ran-{0} 2>/dev/null && exec sleep 600; exit 0"
-        self.project.tasks(*({"name": name, "command": shell(once.format(name))} for name in self.names))
+        scripts = {**dict.fromkeys(self.names_before, at_once), **dict.fromkeys(self.names, once)}
+        self.project.tasks(*({"name": name, "command": shell(text.format(name))} for name, text in scripts.items()))
         scheduler = begun(self.project, *ON_ALL)
-        wait_until(lambda: len(list(self.project.root.glob(".ran-*"))) == _AT_ONCE, "all tasks run", seconds=120)
-        owners = [claim["owner"] for claim in history(self.project.root / QUEUE).claims.values()]
+        wait_until(lambda: len(list(self.project.root.glob(".ran-*"))) == _LONG, "all tasks run", seconds=120)
+        told = history(self.project.root / QUEUE)
+        owners = [claim["owner"] for claim in told.claims.values()]
         self.owners = {(owner["pid"], owner["start"]) for owner in owners}
+        if len(self.owners) != _AT_ONCE or len(told.claims) != _AT_ONCE + _LONG:
+            self.faults.append(f"{len(self.owners)} shims for {len(told.claims)} attempts, {_AT_ONCE} at once")
         self.replace({scheduler: "scheduler", _parent_of(owners[0]["pid"]): "launcher"})
 
     def replace(self, victims: dict[int, str]) -> None:
         """Kill these and all shims, and give their pids away."""
         victims |= {pid: "shim" for pid, _ in self.owners}
         for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it waited for an order, and went with its scheduler
+                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: self.reap() == {1}, "all are dead", seconds=120)
         for pid, was in victims.items():
             self.strangers.append(self.stranger(pid, was))
@@ -159,6 +170,8 @@ class Round:
         return self.ended[pid]
 
     def judge(self) -> list[str]:
+        with suppress(AssertionError):  # the shims that waited for an order go just after their scheduler
+            wait_until(lambda: not survivors(self.project.root), "all of the last command is gone", seconds=10)
         told = history(self.project.root / QUEUE)
         killed = [stranger for stranger in self.strangers if not stranger.is_there and not stranger.is_ours]
         expected = Expected({}, self.owners, {stranger.number for stranger in self.strangers})
@@ -169,8 +182,8 @@ class Round:
             *survivors(self.project.root),
             *(
                 f"{name} ends with {found}"
-                for name in self.names
-                if (found := outcomes(told, name)) != [{"lost": "killed"}, {"exited": 0}]
+                for name in (*self.names_before, *self.names)
+                if (found := outcomes(told, name)) != [{"lost": "killed"}] * (name in self.names) + [{"exited": 0}]
             ),
         ]
 
@@ -221,7 +234,7 @@ def main(arguments: Sequence[str]) -> None:
         round_.begin()
         commands: list[tuple[str, ...]] = [ON_ALL]
         if kind == "cancel":
-            commands = [("cancel", "*"), ("retry", "*"), ON_ALL]
+            commands = [("cancel", "t*"), ("retry", "t*"), ON_ALL]
         codes = [round_.to_its_end(*command) for command in commands]
         round_.faults += [f"{kind}: exit codes {codes}; {project.said}"] if any(codes) else []
         told = {"counts": {"reuses": len(round_.strangers), kind: 1}, "faults": round_.judge()}

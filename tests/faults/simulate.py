@@ -58,12 +58,15 @@ def one_seed(piece: Piece, seed: int) -> None:
         finally:
             counts += story.counts
             counts["steps"] += story.steps
+            counts["reused"] += story.world.counts.get("reused", 0)
             counts["takeovers"] += len(story.world.judge.taken)
         lives += story.lives()
         part += 1
     kills = sum(number for name, number in counts.items() if name.startswith("kills"))
     asked = sum(counts[kind] for kind in ("cancel", "retry", "pause", "resume", "add", "priority"))
-    piece.count(seeds=1, lives=lives, steps=counts["steps"], workers=counts["workers"], kills=kills)
+    piece.count(
+        seeds=1, lives=lives, steps=counts["steps"], workers=counts["workers"], reused=counts["reused"], kills=kills
+    )
     piece.count(reboots=counts["reboots"], requests=asked, rebuilds=counts["rebuilds"])
     piece.count(cuts=counts["cuts"], suspensions=counts["suspensions"], takeovers=counts["takeovers"])
 

@@ -19,7 +19,7 @@ from tests.support.wait import wait_until
 
 @dataclass
 class Case:
-    """Two attempts of `a`, whose first shim was shot, and one of `b`, which needs it and exits with 3."""
+    """Two attempts of `a`, whose first shim was shot, and one of `b`, which needs it and exits with 3, of one shim."""
 
     told: History = field(default_factory=History)
     effects: list[Effect] = field(default_factory=list)
@@ -33,12 +33,13 @@ def good() -> Case:
     case = Case()
     case.told.names = {"A": "a", "B": "b"}
     case.told.needs = {"B": ["A"]}
-    for task, attempt, pid, outcome in (("A", 1, 11, {"lost": "killed"}), ("A", 2, 12, {"exited": 0})):
+    for task, attempt, pid, outcome in (("A", 1, 11, {"lost": "killed"}), ("A", 2, 13, {"exited": 0})):
         add(case, task, attempt, (pid, outcome))
     add(case, "B", 1, (13, {"exited": 3}))
+    case.told.claims["B", 1]["at"] = "2026-01-01T00:00:03Z"
     case.effects = [
         Effect("a", 1, 21, 11, "0", [], 1.0),
-        Effect("a", 2, 22, 12, "0", [], 2.0, 3.0, 0),
+        Effect("a", 2, 22, 13, "0", [], 2.0, 3.0, 0),
         Effect("b", 1, 23, 13, "0", [], 3.0, 4.0, 3),
     ]
     return case
@@ -47,7 +48,8 @@ def good() -> Case:
 def add(case: Case, task: str, attempt: int, shim: tuple[int, dict]) -> None:
     pid, outcome = shim
     started = "" if "not_started" in outcome else "2026"
-    case.told.claims[task, attempt] = {"task": task, "attempt": attempt, "owner": {"pid": pid, "start": 1}}
+    owner, at = {"pid": pid, "start": 1}, f"2026-01-01T00:00:0{attempt}Z"
+    case.told.claims[task, attempt] = {"task": task, "attempt": attempt, "owner": owner, "at": at}
     case.told.ends[task, attempt] = {"task": task, "attempt": attempt, "outcome": outcome, "started": started}
 
 
@@ -66,7 +68,19 @@ def expect(case: Case, **more: object) -> None:
 def lost_again(case: Case) -> None:
     """More lost attempts than a task may have, all of shims that were shot."""
     for number in range(1, CAP + 2):
-        add(case, "B", number, (13, {"lost": "killed"}))
+        add(case, "B", number, (30 + number, {"lost": "killed"}))
+    expect(case, shot={(11, 1), *((30 + number, 1) for number in range(1, CAP + 2))})
+
+
+def lost_before_it_was_shot(case: Case) -> None:
+    """The shim that is shot in its last attempt did not end the one before."""
+    case.told.ends["A", 2]["outcome"] = {"lost": "killed"}
+    expect(case, shot={(11, 1), (13, 1)})
+
+
+def two_lost_with_one_shim(case: Case) -> None:
+    for key in (("A", 2), ("B", 1)):
+        case.told.ends[key]["outcome"] = {"lost": "killed"}
     expect(case, shot={(11, 1), (13, 1)})
 
 
@@ -85,6 +99,8 @@ FAULTS: dict[str, Callable[[Case], object]] = {
     "b ended 2 times": lambda case: add(case, "B", 2, (30, {"exited": 3})),
     "b: exit codes [4]": lambda case: case.told.ends["B", 1].update(outcome={"exited": 4}),
     "a.1 is {'lost': 'killed'}, and nobody shot": lambda case: expect(case, shot=()),
+    "a.2 is {'lost': 'killed'}, and nobody shot": lost_before_it_was_shot,
+    "['a.2', 'b.1'] are all lost with one shim": two_lost_with_one_shim,
     "b.1 is {'exited': 3}, and ran again": lambda case: add(case, "B", 2, (30, {"exited": 3})),
     "nobody killed": lambda case: case.told.temporary.append("claims/.tmp-12-ab"),
     "ran and nobody claimed it": lambda case: ran_too(case, attempt=2),

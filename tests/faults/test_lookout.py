@@ -22,8 +22,8 @@ def judge(why: str, silence: float, *strikes: Strike, lines: str = "") -> Judge:
     told = History({"A": "a"})
     told.ends = {A1: {"outcome": {"lost": why}}, A2: {"outcome": {"exited": 0}}}
     seen = {
-        A1: Seen({"boot": "x"}, 10.0, 13.0 - silence, ended=13.0, lost=why),
-        A2: Seen({"boot": "y"}, 13.5, 13.5, ended=20.0),
+        A1: Seen({"boot": "x", "pid": 11, "start": 1}, 10.0, 13.0 - silence, ended=13.0, lost=why),
+        A2: Seen({"boot": "y", "pid": 11, "start": 1}, 13.5, 13.5, ended=20.0),
     }
     made = Judge(told, seen, strikes, lease=2.0)
     made.on_ends()
@@ -37,7 +37,9 @@ NOT_ITS_OWN = {
     "another host": Strike("kill", "host", "y", 11.0),
     "too early": Strike("kill", "host", "x", 9.0),
     "too late": Strike("kill", "host", "x", 14.0),
-    "another attempt's shim": Strike("kill", "shim", "x", 11.0, key=A2),
+    "the same pid on another host": Strike("kill", "shim", "y", 11.0, shim=(11, 1)),
+    "another shim": Strike("kill", "shim", "x", 11.0, shim=(12, 1)),
+    "its shim in a later attempt": Strike("kill", "shim", "x", 14.0, shim=(11, 1)),
     "the scheduler": Strike("kill", "scheduler", "x", 11.0),
     "the launcher": Strike("kill", "launcher", "x", 11.0),
     "a pause": SUSPENDED,
@@ -45,7 +47,7 @@ NOT_ITS_OWN = {
 
 
 def test_what_was_killed_with_its_host_or_shim_may_be_lost():
-    assert judge("killed", 0.1, Strike("kill", "shim", "x", 12.0, key=A1)).faults == []
+    assert judge("killed", 0.1, Strike("kill", "shim", "x", 12.0, shim=(11, 1))).faults == []
     found = judge("rebooted", 0.1, POWER_LOSS)
     assert (found.faults, found.struck, found.starved) == ([], {A1}, 0)
 

@@ -9,9 +9,9 @@ import pytest
 
 from parallel_train.core import apply, decide, situation, state
 from parallel_train.core.contact import Contact
-from parallel_train.core.events import Ended
+from parallel_train.core.events import Ended, Warned
 from parallel_train.core.facts import End
-from tests.faults.sim import disk, every, product, queue, story, world
+from tests.faults.sim import disk, every, kernel, product, queue, story, world
 from tests.faults.sim.story import Story
 
 SECONDS = 60.0  # of processor time, in which a fault must be found
@@ -98,7 +98,7 @@ def states_not_refreshed(patch):
 
 
 def pid_without_start_time(patch):
-    patch.setattr(product.Kernel, "start_time", lambda self, pid: _Any())
+    patch.setattr(kernel.Kernel, "start_time", lambda self, pid: _Any())
 
 
 class _Any(int):
@@ -106,6 +106,34 @@ class _Any(int):
         return True
 
     __hash__ = None
+
+
+def late_stop_not_looked_for(patch):
+    patch.setitem(product.SHIM, "_is_as_it_began", says(answer=True))
+
+
+def slot_kept_between_attempts(patch):
+    patch.setattr(world.World, "do_unsign", lambda self, actor, slot: None)
+
+
+def stopped_without_its_cookie(patch):
+    patch.setitem(kernel.PROOF, "_is_its_shim", lambda claim: True)
+
+
+def later_attempts_of_a_process_not_watched(patch):
+    def watched(self, claim):
+        return None if claim.owner in self._watched else watch(self, claim)
+
+    watch = kernel.Others.watch
+    patch.setattr(kernel.Others, "watch", watched)
+
+
+def order_lost_with_its_idle_shim(patch):
+    def nothing_said(self, actor, pipe):
+        return died(self, actor, pipe) if pipe.has_claimed or not pipe.has_served else Warned("its shim died")
+
+    died = world.World._died
+    patch.setattr(world.World, "_died", nothing_said)
 
 
 def taken_over_by_the_time_of_a_file(patch):
@@ -156,19 +184,23 @@ FAULTS = {  # each with what it must be found by, and a seed from which on that 
     slot_freed_at_the_leaders_exit: ("lives", 2),
     put_aside_twice: ("aside", 1),
     claim_overwritten_instead_of_linked: ("", 9),
-    slot_not_swept_before_its_end: ("runs though", 40),
+    slot_not_swept_before_its_end: ("runs though", 44),
     attempts_forgotten: ("failures", 1),
     rounds_not_read: ("", 1),
-    readers_not_waited_for: ("reads", 34),
+    readers_not_waited_for: ("reads", 74),
     pause_not_kept: ("paused", 4),
     exit_code_of_success: ("left with 0", 3),
     states_not_refreshed: ("records say", 1),
-    pid_without_start_time: ("", 1),
+    pid_without_start_time: ("stranger", 31),
+    late_stop_not_looked_for: ("is free for another", 73),
+    slot_kept_between_attempts: ("is free for another", 1),
+    stopped_without_its_cookie: ("a stranger was signalled", 18),
+    later_attempts_of_a_process_not_watched: ("not for that of", 1),
     taken_over_by_the_time_of_a_file: ("was taken over after", 10),
     taken_over_without_a_last_look: ("had not looked again", 18),
-    takeover_that_does_not_wait: ("starts while", 105),
+    takeover_that_does_not_wait: ("starts while", 231),
     fence_ignored: ("", 33),
-    never_halted: ("starts while", 298),
+    never_halted: ("starts while", 351),
 }
 
 
@@ -217,6 +249,7 @@ SEARCHED = {  # faults, with a small scene in which they do harm
     exit_code_of_success: every.SCENES["a cancel"],
     put_aside_twice: every.SCENES["again, a kill"],
     states_not_refreshed: every.Scene(every.runs(every.ONE)),
+    stopped_without_its_cookie: every.Scene(every.runs(every.ONE), cancel=("n",)),
 }
 
 
@@ -226,6 +259,12 @@ def test_a_search_finds_a_fault_and_tells_the_way_to_it(fault, monkeypatch):
     found = every.explore(SEARCHED[fault], seconds=SECONDS)
     assert found.faults
     assert every.retold(SEARCHED[fault], found.faults[0][1])[-1] == found.faults[0][0]
+
+
+def test_a_search_finds_whoever_waits_in_vain(monkeypatch):
+    order_lost_with_its_idle_shim(monkeypatch)
+    found = every.explore(every.SCENES["a kill"], seconds=SECONDS)
+    assert "lead to no end" in found.faults[0][0]
 
 
 def test_few_orders_are_fewer_and_end_too():
@@ -239,3 +278,15 @@ def test_where_all_orders_are_searched_none_is_left_out():
     search = every.Search(every.SCENES["a cancel"], SECONDS)
     assert search.run().is_exhausted
     assert len(search.over) == 6
+
+
+def test_an_idle_shim_is_killed_with_and_without_an_order(monkeypatch):
+    def noted(world, pid, scene):
+        if world.actors[pid].op[0] == "rest":
+            killed.add(pid in world.handed)
+        kill(world, pid, scene)
+
+    kill, killed = every._kill, set()
+    monkeypatch.setattr(every, "_kill", noted)
+    assert every.explore(every.SCENES["a kill"], SECONDS).is_exhausted
+    assert killed == {False, True}

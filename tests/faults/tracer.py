@@ -1,8 +1,11 @@
 """Run a command and all that it starts, see each file call on some places and each fork and exec, and break one.
 
+Seen too is where a shim that has no attempt waits for its next order, and where it reads that.
+
 A call is named by the role of its process (scheduler, launcher, shim-good.1: that of the task's first attempt,
 child-good.1: what it forked, until it becomes the command), its own name, its paths, and how often that role had made
-the same call before: the same in each run, as far as the run is the same. Commands themselves are not looked at.
+the same call before: the same in each run, as far as the run is the same. Commands themselves are not looked at. A
+shim has a role after another, each from when it has read that order.
 """
 
 from __future__ import annotations
@@ -37,17 +40,17 @@ _CALLS = {
     439: ("faccessat2", "d"),
 }  # fmt: skip
 _PROCESS_CALLS = {56: "clone", 57: "fork", 58: "vfork", 59: "execve", 322: "execveat", 435: "clone3"}
-_SEND = 44  # sendto: in a scheduler, an order for a shim
-_HEAD = 4  # bytes, of its length
+_RECEIVE = 45  # recvfrom: in a launcher or a shim, an order: first its length, then itself
 _WHOSE = re.compile(r'"attempt": ([0-9]+),.*"log": "[^"]*/gpu[0-9]+_([^"_]+)_')
+END = "\0"  # after a place: that path alone
 _AT_FDCWD = (-100) & 0xFFFFFFFF
 _NEVER_THE_SAME = re.compile(
     r"(?<=\.tmp-)[0-9]+-[0-9a-f]+|(?<=/fake-)[0-9a-f]{12}|[0-9]{8}[-_][0-9]{6}(-[0-9]+-[0-9a-f]{4})?"
 )
 
-Fate = Literal["KILL", "ENOSPC", "EIO", "EINTR", "EMFILE", "CANCEL", "RIVAL", "ALL", "STRANGER"]
+Fate = Literal["KILL", "ENOSPC", "EIO", "EINTR", "EMFILE", "CANCEL", "RIVAL", "ALL", "STRANGER", "UNREAD"]
 _NOBODYS = "shim-?"  # nobody asked whose it is; its child too is let go of when it becomes the command
-_HOLDING = ("CANCEL", "RIVAL", "ALL", "STRANGER")
+_HOLDING = ("CANCEL", "RIVAL", "ALL", "STRANGER", "UNREAD")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Call:
 class Fault:
     """What becomes of one call.
 
-    With CANCEL, RIVAL, ALL and STRANGER its process is kept there for as long as `is_held` says so of its pid.
+    With CANCEL, RIVAL, ALL, STRANGER and UNREAD its process is kept there for as long as `is_held` says so of its pid.
     """
 
     call: str
@@ -80,7 +83,7 @@ class Trace:
     code: int | None = None  # its exit code; minus the signal that killed it
     calls: list[Call] = field(default_factory=list)
     hit: Call | None = None
-    shim: tuple[int, int] | None = None  # (pid, start time) of the shim that was hit, or whose child was
+    shim: tuple[int, int] | None = None  # (pid, start time) of the shim that was hit
     ended: dict[int, tuple[int, float]] = field(default_factory=dict)  # exit code and time, by pid
 
 
@@ -89,10 +92,10 @@ class Tracer:
         self.root, self.places, self.fault = root, places, fault
         self.trace = Trace()
         self.roles: dict[int, str] = {}
-        self.parents: dict[int, int] = {}
         self.counts: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
         self.watched = _watched(fault)
         self.ordered: list[str] = []  # the roles of the shims to come
+        self.receiving: dict[int, int] = {}  # where in its memory a process reads to
         self.early: set[int] = set()  # forked, and stopped before its parent told of it
         self.answers: dict[int, int] = {}  # which error to give at the end of a call
         self.is_leaving = False
@@ -159,7 +162,6 @@ class Tracer:
 
     def _on_fork(self, parent: int, pid: int) -> None:
         role = self.roles[parent]
-        self.parents[pid] = parent
         if role == "launcher":
             self.roles[pid] = self.ordered.pop(0) if self.ordered else _NOBODYS
         elif role.startswith("shim"):
@@ -187,16 +189,27 @@ class Tracer:
         if found is None:
             if pid in self.answers:
                 ptrace.answer(pid, self.answers.pop(pid))
-        elif found.number == _SEND and self.roles[pid] == "scheduler":
-            whose = _WHOSE.search(ptrace.text_at(pid, found.arguments[1] + _HEAD))
-            self.ordered += [f"shim-{whose[2]}.{whose[1]}"] if whose else []
+            elif pid in self.receiving:
+                self._on_received(pid, ptrace.text_at(pid, self.receiving.pop(pid)))
         elif not self.is_leaving:
+            if found.number == _RECEIVE and self.roles[pid].startswith(("launcher", "shim")):
+                self.receiving[pid] = found.arguments[1]
             call = self._call(pid, found)
             if call is not None:
                 self.trace.calls.append(call)
                 if self.fault is not None and str(call) == self.fault.call:
                     self._break(call, self.fault)
         self._go_on(pid)
+
+    def _on_received(self, pid: int, text: str) -> None:
+        whose = _WHOSE.search(text)
+        if whose is None:
+            return
+        role = f"shim-{whose[2]}.{whose[1]}"
+        if self.roles[pid] == "launcher":
+            self.ordered.append(role)
+        else:
+            self.roles[pid] = role
 
     def _break(self, call: Call, fault: Fault) -> None:
         self.trace.hit = call
@@ -215,23 +228,26 @@ class Tracer:
                 time.sleep(0.005)
 
     def _shim_of(self, call: Call) -> tuple[int, int] | None:
-        pid = call.pid if call.role.startswith("shim") else self.parents.get(call.pid, 0)
-        is_shims = call.role.startswith(("shim", "child")) and call.role != "child"
-        return (pid, start_time(pid)) if is_shims else None
+        return (call.pid, start_time(call.pid)) if call.role.startswith("shim") else None
 
     def _call(self, pid: int, found: ptrace.Entry) -> Call | None:
         name = _PROCESS_CALLS.get(found.number, "")
         paths: tuple[str, ...] = ()
         if found.number in _CALLS:
             name, where = _CALLS[found.number]
-            paths = tuple(path for path in self._paths(pid, where, found.arguments) if path.startswith(self.places))
+            paths = tuple(path for path in self._paths(pid, where, found.arguments) if self._is_watched(path))
             if not paths:
                 return None
+        if found.number == _RECEIVE and self.roles[pid].startswith("shim"):
+            name = "recvfrom"
         if not name:
             return None
         same = (self.roles[pid], name, tuple(map(self._shown, paths)))
         self.counts[same] += 1
         return Call(*same, self.counts[same], pid)
+
+    def _is_watched(self, path: str) -> bool:
+        return (path.removesuffix("/") + END).startswith(self.places)
 
     @staticmethod
     def _paths(pid: int, where: str, arguments: tuple[int, ...]) -> list[str]:
@@ -277,11 +293,11 @@ class Tracer:
 
 
 def _watched(fault: Fault | None) -> tuple[str, ...]:
-    """How the roles begin whose calls must be seen: all where nothing is broken. The scheduler says whose a shim is."""
+    """How the roles begin whose calls must be seen: all where nothing is broken. What it reads says whose a shim is."""
     if fault is None:
         return ("",)
     role = fault.call.partition(":")[0]
-    return (role, "scheduler") if role.startswith(("shim", "child-")) else (role,)
+    return (role, "launcher", "shim") if role.startswith(("shim", "child-")) else (role,)
 
 
 def start_time(pid: int) -> int:

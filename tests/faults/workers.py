@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from parallel_train.procs import process
-from tests.faults.checker import Expected, Key, faults, history, survivors
+from tests.faults.checker import Expected, faults, history, survivors
 from tests.faults.frame import Piece, Plan, Verdict
 from tests.faults.hosts import LAUNCHER, PROGRAMS, StandingHost, send, skewing_library, words_of
 from tests.faults.lookout import Judge, Lookout, Strike, clock
@@ -46,6 +46,7 @@ HOUR = 3600
 PATIENCE = 180  # seconds for one step of the story on a busy machine
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 Deed = tuple[Literal["kill", "pause"], Literal["scheduler", "launcher", "shim", "beat", "host"]]
+Shim = tuple[int, int]  # its pid on its host, and its start time
 KILLS: tuple[Deed, ...] = (("kill", "scheduler"), ("kill", "launcher"), ("kill", "shim"), ("kill", "host"))
 QUICK: tuple[Deed, ...] = (
     *(("kill", "scheduler"), ("kill", "shim"), ("kill", "host")),
@@ -168,8 +169,8 @@ class Fleet:
             return False
         return any(getattr(self, f"_{deed[0]}_{deed[1]}")(host) for host in free)
 
-    def _note(self, deed: Deed, host: StandingHost, until: float = float("inf"), key: Key | None = None) -> None:
-        self.strikes.append(Strike(*deed, host.boot, clock(), until, key))
+    def _note(self, deed: Deed, host: StandingHost, shim: Shim | None = None) -> None:
+        self.strikes.append(Strike(*deed, host.boot, clock(), shim=shim))
 
     def _kill_scheduler(self, host: StandingHost) -> bool:
         pid = host.scheduler_pid()
@@ -184,13 +185,13 @@ class Fleet:
         return pid is not None and self._kill(("kill", "launcher"), host, pid)
 
     def _kill_shim(self, host: StandingHost) -> bool:
-        for key, pid in self._shims(host):
-            return self._kill(("kill", "shim"), host, pid, key)
+        for shim, pid in self._shims(host):
+            return self._kill(("kill", "shim"), host, pid, shim)
         return False
 
-    def _kill(self, deed: Deed, host: StandingHost, pid: int, key: Key | None = None) -> bool:
+    def _kill(self, deed: Deed, host: StandingHost, pid: int, shim: Shim | None = None) -> bool:
         self.killed |= {inner for inner, outer in host.inside().items() if outer == pid}
-        self._note(deed, host, key=key)
+        self._note(deed, host, shim)
         send([pid], signal.SIGKILL)
         return True
 
@@ -212,32 +213,32 @@ class Fleet:
         return True
 
     def _pause_shim(self, host: StandingHost) -> bool:
-        for key, pid in self._shims(host):
-            return self._pause(("pause", "shim"), host, [pid], key)
+        for shim, pid in self._shims(host):
+            return self._pause(("pause", "shim"), host, [pid], shim)
         return False
 
     def _pause_beat(self, host: StandingHost) -> bool:
-        for key, pid in self._shims(host):
+        for shim, pid in self._shims(host):
             children = [child for child, parent in process.parents() if parent == pid]
             beats = [child for child in children if any(LAUNCHER in word for word in words_of(child))]
             if beats:
-                return self._pause(("pause", "beat"), host, beats, key)
+                return self._pause(("pause", "beat"), host, beats, shim)
         return False
 
     def _pause_host(self, host: StandingHost) -> bool:
         self.away.add(host.name)
         return self._pause(("pause", "host"), host, host.suspend)
 
-    def _pause(self, deed: Deed, host: StandingHost, whom: Any, key: Key | None = None) -> bool:
+    def _pause(self, deed: Deed, host: StandingHost, whom: Any, shim: Shim | None = None) -> bool:
         began = clock()
         if callable(whom):
             whom = whom()
         send(whom, signal.SIGSTOP)
         place = len(self.strikes)
-        self.strikes.append(Strike(*deed, host.boot, began, key=key))
+        self.strikes.append(Strike(*deed, host.boot, began, shim=shim))
 
         def go_on() -> None:
-            self.strikes[place] = Strike(*deed, host.boot, began, clock(), key)
+            self.strikes[place] = Strike(*deed, host.boot, began, clock(), shim)
             self.piece.chance.shuffle(whom)
             send(whom, signal.SIGCONT)
             host.nudge()
@@ -252,13 +253,14 @@ class Fleet:
         self.away.add(host.name)
         self.later[host.name] = (clock() + seconds, end)
 
-    def _shims(self, host: StandingHost) -> list[tuple[Key, int]]:
-        """(attempt, pid here) of those that live there, by chance, but rather of a long task."""
-        mine = [(key, seen.owner) for key, seen in self.lookout.living() if seen.owner["boot"] == host.boot]
+    def _shims(self, host: StandingHost) -> list[tuple[Shim, int]]:
+        """(who, pid here) of those that had an attempt there at the last look, by chance, but rather a long one."""
+        mine = [seen for _, seen in self.lookout.living() if seen.owner["boot"] == host.boot]
         self.piece.chance.shuffle(mine)
+        mine.sort(key=lambda seen: seen.beat is None)
         inside = host.inside()
-        found = [(key, inside[owner["pid"]]) for key, owner in mine if owner["pid"] in inside]
-        return sorted(found, key=lambda each: self.lookout.attempts[each[0]].beat is None)
+        owners = [seen.owner for seen in mine if seen.owner["pid"] in inside]
+        return [((owner["pid"], owner["start"]), inside[owner["pid"]]) for owner in owners]
 
 
 def tell(fleet: Fleet, deeds: list[Deed], width: int) -> None:

@@ -113,7 +113,9 @@ def test_nothing_is_started_where_the_disk_hung_while_the_output_was_prepared(tm
     queue.create(tmp_path)
     (tmp_path / "workers" / "w").touch()
     order = {"queue": str(tmp_path), "task": "a", "attempt": 1, "round": 1, "needs": {}, "worker": "w"}
-    order.update(lease=60.0, beat=10.0, shared=True, heard=0, asked_round=1, wait=0.0, group="", done_when=None)
+    order.update(
+        identity="same", lease=60.0, beat=10.0, shared=True, heard=0, asked_round=1, wait=0.0, group="", done_when=None
+    )
     order.update(output=str(tmp_path / "out" / "a"), aside=0, umask=0o022)
 
     class Hung(Beat):

@@ -336,15 +336,15 @@ def test_a_killed_shim_takes_its_task_and_all_orphans_with_it(made):
 
 
 def test_a_dead_shim_is_told_once_nothing_of_it_lives_or_does_not_die():
-    heard, hears = os.pipe()
+    heard, line = socket.socketpair()
     with socket.socket() as nobody:
         sweeping = launcher.Launcher(nobody)
-    sweeping.unswept, sweeping.since = [hears], time.monotonic()
+    sweeping.unswept, sweeping.since = [line], time.monotonic()
     sweeping.go_on([4242])
-    assert sweeping.unswept == [hears]
+    assert sweeping.unswept == [line]
     sweeping.since -= launcher.PATIENCE
     sweeping.go_on([4242])
-    with os.fdopen(heard) as file:  # to its end: the other side is closed
+    with heard, heard.makefile() as file:  # to its end: the other side is closed
         assert "process 4242, left by a task" in file.read()
     assert sweeping.unswept == []
 

@@ -92,6 +92,7 @@ class Host:
         self.signal(signal.SIGCONT)
 
     def lose_power(self) -> None:
+        self.suspend()  # first: nobody may live to say that another one was killed
         self.signal(signal.SIGKILL)
 
 

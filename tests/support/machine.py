@@ -196,3 +196,14 @@ def lives(pid: int) -> bool:
 
 def is_gone(pid: int) -> bool:
     return not lives(pid)
+
+
+def waits_for_an_order(shim: int) -> bool:
+    """Only then its stops are not blocked, and the end of a child is: who waits for a task hears of both."""
+    try:
+        lines = Path(f"/proc/{shim}/status").read_text().splitlines()
+    except OSError:
+        return False
+    blocked = next((line.split()[1] for line in lines if line.startswith("SigBlk")), "f" * 16)
+    is_blocked = {number: bool(int(blocked, 16) >> (number - 1) & 1) for number in (signal.SIGTERM, signal.SIGCHLD)}
+    return is_blocked == {signal.SIGTERM: False, signal.SIGCHLD: True}

@@ -63,6 +63,13 @@ class Server:
             assert above.entries is not None
             above = above.entries.setdefault(name, self.node({}))
 
+    def make_file(self, path: str, data: bytes) -> None:
+        folder, _, name = path.rpartition("/")
+        above, made = self.find(folder), self.node()
+        assert above is not None
+        assert above.entries is not None
+        above.entries[name], made.data = made, data
+
     def read(self, path: str) -> bytes | None:
         found = self.find(path)
         return None if found is None else found.data

@@ -99,6 +99,13 @@ class Judge:
         if any(map(is_good, self.ends(run.task))):
             self.counts["needless_runs"] += 1
 
+    def rests(self, shim: Any, name: str, end: dict[str, Any], left: list[str]) -> None:
+        """A shim may have another attempt."""
+        if left:
+            self.fault(f"{shim.name} may have another attempt, and has {left}")
+        if end.get("stopped") or self.end(name) != end:
+            self.fault(f"{shim.name} may have another attempt, and its end is {end}")
+
     def runs(self, run: Any) -> None:
         """It starts, or goes on."""
         beside = self.running.setdefault(run.task, [])

@@ -24,6 +24,8 @@ PROJECT, QUEUE = "/project", "/project/.parallel-train"
 LEASE = 300.0
 POLL = 5.0
 BOOTS = "boot-{}-{}"
+IDLE = 60.0  # seconds after which a shim without an order looks again whether its line was closed
+PIDFD = 1 << 30
 
 
 @dataclass(eq=False)
@@ -50,6 +52,19 @@ class Run:
         return self.status is not None
 
 
+@dataclass(eq=False)
+class Line:
+    """Between a scheduler and a shim of its own."""
+
+    hears: Callable[[dict[str, Any]], None]
+    order: dict[str, Any] | None  # that the shim has not taken yet
+    is_closed: bool = False
+
+
+def _called(wanted: dict[str, Any], host: Host) -> str:
+    return f"shim of {wanted['task']}.{wanted['attempt']} on {host.name}"
+
+
 class Machine:
     def __init__(self, world: World, tasks: Sequence[Task], manner: Manner) -> None:
         self.world, self.tasks = world, tasks
@@ -59,9 +74,11 @@ class Machine:
         self.manner = manner
         self.runs: dict[int, Run] = {}  # by the pid of the shim
         self.beats: dict[int, Actor] = {}
+        self.taken: list[tuple[Host, str]] = []  # slots, by the descriptors that ever held them
         self.codes: Callable[[str, int], tuple[float, int]] = lambda task, attempt: (1.0, 0)
         for kind in ("tasks", "rounds", "claims", "beats", "ends", "requests", "workers", "journal", "aside"):
             self.server.make_folder(f"{QUEUE}/{kind}")
+        self.server.make_file(f"{QUEUE}/id", b"c0ffee")
         for folder in ("logs", "output"):
             self.server.make_folder(f"{PROJECT}/{folder}")
 
@@ -169,11 +186,53 @@ class Machine:
 
     # ---- shims ----
 
-    def shim(self, wanted: dict[str, Any], host: Host, hears: Callable[[dict[str, Any]], None]) -> Actor:
-        name = f"shim of {wanted['task']}.{wanted['attempt']} on {host.name}"
-        actor = self.world.spawn(host, name, lambda: product.load("procs.shim").main(wanted, hears))
+    def close(self, descriptor: int) -> None:
+        """That of a slot; of others there is nothing to be closed."""
+        if -len(self.taken) <= descriptor < 0:
+            host, slot = self.taken[-descriptor - 1]
+            del host.locks[slot]
+
+    def shim(self, line: Line, host: Host) -> Actor:
+        assert line.order is not None
+        actor = self.world.spawn(host, _called(line.order, host), lambda: self._serve(line))
         actor.on_end.append(lambda: self._shim_is_over(actor))
         return actor
+
+    def _serve(self, line: Line) -> None:
+        """procs.launcher.become_shim: one order after another."""
+        wanted = self._next_order(line)
+        while wanted is not None and self._run(wanted, line.hears):
+            wanted = self._next_order(line)
+            self.judge.counts["reused"] += wanted is not None
+
+    def _run(self, wanted: dict[str, Any], hears: Callable[[dict[str, Any]], None]) -> bool:
+        """Whether the shim may have another attempt after this one."""
+        actor = STAGE.actor
+        end: dict[str, Any] = {}
+        actor.name = _called(wanted, actor.host)
+
+        def report(said: dict[str, Any]) -> None:
+            end.update(said.get("ended") or {})
+            hears(said)
+
+        is_free: bool = product.load("procs.shim").main(wanted, report)
+        if is_free:
+            self.judge.rests(actor, "{task}.{attempt}".format(**wanted), end, self._left(actor))
+            self.runs.pop(actor.pid, None)
+        return is_free
+
+    def _next_order(self, line: Line) -> dict[str, Any] | None:
+        while line.order is None and not line.is_closed:
+            self.world.sleep(IDLE)
+        wanted, line.order = line.order, None
+        return wanted
+
+    def _left(self, actor: Actor) -> list[str]:
+        """What a shim has of an attempt still."""
+        run = self.runs.get(actor.pid)
+        found = [slot for slot, holder in actor.host.locks.items() if holder is actor]
+        found += ["a command"] * (run is not None and not run.is_reaped) + ["a beat"] * (actor.pid in self.beats)
+        return found + [f"signal {number}" for number in actor.pending - {signal.SIGCHLD}]
 
     def _shim_is_over(self, actor: Actor) -> None:
         """The kernel frees its locks; its task and its child die with it."""
@@ -222,11 +281,18 @@ class Machine:
 
 def _take(name: str) -> int | None:
     actor = STAGE.actor
-    holder = actor.host.locks.get(name)
+    holder, taken = actor.host.locks.get(name), STAGE.machine.taken
     if holder is not None and not holder.is_over:
         return None
     actor.host.locks[name] = actor
-    return 1
+    taken.append((actor.host, name))
+    return -len(taken)  # none that the disk gives
+
+
+def _open_proven(pid: int, _: int) -> int | None:
+    """A pidfd, which is none that the disk gives."""
+    found = STAGE.world.actors.get(pid)
+    return None if found is None or found.is_over or found.is_killed else pid + PIDFD
 
 
 def _nothing(*_: Any) -> None:
@@ -258,11 +324,13 @@ product.stand_in(
         die_with_parent=_nothing,
         kill_carriers=_nothing,
         start_time=lambda pid: pid,
+        own_start=lambda pid: pid,
         boot_id=lambda: BOOTS.format(STAGE.actor.host.name, STAGE.actor.host.boot),
         this_machine=lambda: STAGE.machine.owner(STAGE.actor, ""),
         this_process=lambda worker: STAGE.machine.owner(STAGE.actor, worker),
         carriers=lambda _: [],
         described=str,
+        open_proven=_open_proven,
         descendants=lambda pid: STAGE.machine.descendants(pid),
     ),
 )

@@ -93,6 +93,8 @@ def _on_disk(name: str) -> Any:
 def _close(descriptor: int) -> None:
     if STAGE.client.knows(descriptor):
         STAGE.client.close(descriptor)
+    else:
+        STAGE.machine.close(descriptor)
 
 
 def _now() -> float:
@@ -139,10 +141,11 @@ OS: Any = _Standing(
     urandom=lambda size: STAGE.world.chance.randbytes(size),
     umask=lambda _: 0o022,
     setsid=_NOTHING,
+    set_inheritable=_NOTHING,
     kill=lambda pid, number: STAGE.machine.signal(pid, number),
     killpg=lambda pid, number: STAGE.machine.signal(pid, number),
     wait4=lambda *_: STAGE.machine.reap(),
-    waitpid=lambda *_: (0, 0),
+    waitpid=lambda *_: STAGE.machine.reap(),
 )
 TIME: Any = _Standing(
     time,

@@ -12,16 +12,17 @@ from typing import Any
 
 from parallel_train.core import contact, wire
 from parallel_train.core.apply import absorb, note
-from parallel_train.core.events import Claimed, Ended, Event, Launch, OutputFound, Refused, Submitted, Vanished
-from parallel_train.core.facts import Claim
+from parallel_train.core.events import Claimed, Ended, Event, Launch, OutputFound, Refused, Submitted
+from parallel_train.core.facts import Claim, Owner
 from parallel_train.core.situation import Situation, Wishes, begin
 from parallel_train.core.slots import Device, Pool
 from parallel_train.errors import ParallelTrainError
 from parallel_train.procs import order
+from parallel_train.procs.others import Key
 from parallel_train.scheduler import Scheduler
 from tests.faults.shared import product
 from tests.faults.shared.actors import Actor, Host
-from tests.faults.shared.machine import BOOTS, LEASE, PROJECT, QUEUE, Machine
+from tests.faults.shared.machine import LEASE, PIDFD, PROJECT, QUEUE, Line, Machine
 from tests.faults.shared.product import STAGE, SimPath
 from tests.faults.sim.worker import Silent
 
@@ -43,8 +44,9 @@ def _work(machine: Machine, host: Host, name: str) -> int:
     me = wire.owner_of(machine.owner(STAGE.actor, name))
     ids = frozenset(task.id for task in machine.tasks)
     now = product.TIME.monotonic
+    is_brief = int(name[1:]) % 2 == 0  # as a worker in an allocation
     queue = product.load("store.queue").DiskQueue(
-        SimPath(QUEUE), me, machine.is_alive, interest=ids, sources={"f"}, lease=LEASE, clock=now
+        SimPath(QUEUE), me, machine.is_alive, interest=ids, sources={"f"}, is_brief=is_brief, lease=LEASE, clock=now
     )
     devices = [Device("gpu", f"gpu-{host.name}-{n}", str(n), str(n)) for n in range(2)]
     situation = Situation(Wishes(worker=name), Pool.of(devices, []))
@@ -69,22 +71,28 @@ def _survey(situation: Situation) -> list[Event]:
 @dataclass(eq=False)
 class Shim:
     actor: Actor
-    key: tuple[str, int]
+    line: Line
+    key: Key
     has_claimed: bool = False
     is_over: bool = False
+    has_served: bool = False
 
 
 @dataclass(eq=False)
 class Runner:
-    """procs.runner.LocalRunner, over actors instead of processes."""
+    """procs.runner.LocalRunner, over actors instead of processes. Nobody stops anything here."""
 
     machine: Machine
     host: Host
     worker: str
-    shims: dict[tuple[str, int], Shim] = field(default_factory=dict)
-    watched: dict[tuple[str, int], Actor] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
+    shims: dict[Key, Shim] = field(default_factory=dict)
+    idle: list[Shim] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
     actor: Actor = field(default_factory=lambda: STAGE.actor)
+
+    def __post_init__(self) -> None:
+        self.others = product.load("procs.others").Others(SimPath(QUEUE), self)
+        self.actor.on_end.append(self._hang_up)
 
     def start(self, launch: Launch, devices: Sequence[Device]) -> None:
         around = order.Surroundings(
@@ -92,8 +100,18 @@ class Runner:
         )
         wanted = json.loads(json.dumps(order.build(launch, devices, around, "20260101_000000")))
         key = (launch.task.id, launch.attempt)
-        shim = self.shims[key] = Shim(self.machine.shim(wanted, self.host, lambda said: self._hear(shim, said)), key)
+        if self.idle:
+            self._hand_on(self.idle.pop(), key, wanted)
+            return
+        line = Line(lambda said: self._hear(shim, said), wanted)
+        shim = self.shims[key] = Shim(self.machine.shim(line, self.host), line, key)
         shim.actor.on_end.append(lambda: self._gone(shim))
+
+    def _hand_on(self, shim: Shim, key: Key, wanted: dict[str, Any]) -> None:
+        self.shims[key] = shim
+        shim.key, shim.has_claimed, shim.is_over, shim.has_served = key, False, False, True
+        shim.line.order = wanted
+        self.machine.world.wake(shim.actor)
 
     def _hear(self, shim: Shim, said: dict[str, Any]) -> None:
         now = product.TIME.monotonic()
@@ -102,9 +120,14 @@ class Runner:
             case {"claimed": dict(claim)}:
                 shim.has_claimed = True
                 self.events.append(Claimed(wire.claim_of(claim)))
-            case {"ended": dict(end)}:
+            case {"ended": dict(end), "is_free": is_free}:
                 shim.is_over = True
                 self.events.append(Ended(wire.end_of(end), now))
+                if is_free:
+                    self.events.append(("free", shim))
+            case {"ended": None}:
+                shim.is_over = True
+                self.events.append(("dead", shim.key))
             case {"refused": why, "text": text, "slots": slots}:
                 shim.is_over = True
                 self.events.append(Refused(*shim.key, why, now, tuple(slots), text))
@@ -113,41 +136,31 @@ class Runner:
         self.machine.world.wake(self.actor)
 
     def _gone(self, shim: Shim) -> None:
+        if shim in self.idle:
+            self.idle.remove(shim)
+        elif self.shims.get(shim.key) is shim:
+            del self.shims[shim.key]
         if not shim.is_over:
-            self.events.append(("died", shim))  # type: ignore[arg-type]
-        self.shims.pop(shim.key, None)
+            self.events.append(("died", shim))
+        self.machine.world.wake(self.actor)
+
+    # ---- others ----
+
+    def register(self, pidfd: int, _: int, owner: Owner) -> None:
+        """As a selector does."""
+        self.machine.world.actors[pidfd - PIDFD].on_end.append(lambda: self._owner_died(owner))
+
+    def unregister(self, pidfd: int) -> None:
+        pass
+
+    def _owner_died(self, owner: Owner) -> None:
+        self.events.append(("owner", owner))
         self.machine.world.wake(self.actor)
 
     def watch(self, claim: Claim) -> None:
-        alive = self.machine.is_alive(claim.owner)
-        key = (claim.task, claim.attempt)
-        if alive is None:
-            return
-        if not alive:
-            is_same = claim.owner.boot == BOOTS.format(self.host.name, self.host.boot)
-            self.events.append(self._found_dead(key, "killed" if is_same else "rebooted"))
-            return
-        actor = self.machine.world.actors[claim.owner.pid]
-        self.watched[key] = actor
-        actor.on_end.append(lambda: self._watched_is_gone(key))
-
-    def _watched_is_gone(self, key: tuple[str, int]) -> None:
-        if self.watched.pop(key, None):
-            self.events.append(("dead", key))  # type: ignore[arg-type]
-            self.machine.world.wake(self.actor)
-
-    def _found_dead(self, key: tuple[str, int], why: Any = "killed") -> Event:
-        records = product.load("store.records")
-        try:
-            return Ended(wire.end_of(records.read_one(f"{QUEUE}/ends/{key[0]}.{key[1]}")), product.TIME.monotonic())
-        except (OSError, records.DamagedError):
-            return Vanished(*key, why)
-
-    def _died(self, shim: Shim) -> Event:
-        if shim.has_claimed:
-            return self._found_dead(shim.key)
-        has_claimed = product.load("store.records").exists(f"{QUEUE}/claims/{shim.key[0]}.{shim.key[1]}")
-        return Refused(*shim.key, "behind" if has_claimed else "trouble", product.TIME.monotonic())
+        event = self.others.watch(claim)
+        if event is not None:
+            self.events.append(event)
 
     def stop(self, task: str, attempt: int, *, kill: bool) -> None:
         raise AssertionError("nobody asked for that here")
@@ -155,19 +168,48 @@ class Runner:
     def sweep(self, claim: Claim) -> None:
         pass  # a task dies with its shim here
 
+    # ---- what is heard ----
+
     def wait(self, seconds: float | None) -> list[Event]:
         if not self.events:
             self.machine.world.sleep(max(seconds or 0.0, product.LEAST))
         events, self.events = self.events, []
-        return [self._real(event) for event in events]
+        return [real for event in events for real in self._real(event)]
 
-    def _real(self, event: Any) -> Event:
+    def _real(self, event: Any) -> list[Event]:
+        """Looked up only now, by the worker itself."""
         match event:
+            case ("free", Shim() as shim):
+                if not shim.actor.is_over:
+                    del self.shims[shim.key]
+                    self.idle.append(shim)
+                return []
             case ("died", Shim() as shim):
-                return self._died(shim)
+                return [self._died(shim)]
             case ("dead", key):
-                return self._found_dead(key)
-        return event  # type: ignore[no-any-return]
+                return [self._found_dead(key)]
+            case ("owner", Owner() as owner):
+                return list(self.others.died(owner))
+        return [event]
+
+    def _found_dead(self, key: Key) -> Event:
+        found: Event = product.load("procs.others").found_dead(SimPath(QUEUE), key)
+        return found
+
+    def _died(self, shim: Shim) -> Event:
+        if shim.has_claimed:
+            return self._found_dead(shim.key)
+        has_claimed = product.load("store.records").exists(f"{QUEUE}/claims/{shim.key[0]}.{shim.key[1]}")
+        why: Any = "behind" if has_claimed or shim.has_served else "trouble"
+        return Refused(*shim.key, why, product.TIME.monotonic())
 
     def close(self) -> None:
-        self.watched.clear()
+        self.others.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Idle shims end with their scheduler."""
+        for shim in [*self.idle, *self.shims.values()]:
+            shim.line.is_closed = True
+        for shim in self.idle:
+            self.machine.world.wake(shim.actor)

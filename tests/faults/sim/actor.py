@@ -8,6 +8,7 @@ from typing import Any
 
 from parallel_train.core.events import Event
 from tests.faults.sim.disk import Key
+from tests.faults.sim.kernel import Others
 from tests.faults.sim.product import CHILDREN, LEADER, TIME, Step, Steps
 from tests.faults.sim.shim import Fate, Order
 
@@ -77,13 +78,15 @@ class Actor:
 
 @dataclass(slots=True)
 class Pipe:
-    """What a shim tells its scheduler."""
+    """The line between a scheduler and a shim of its own, and what was said on it."""
 
-    key: Key
+    key: Key  # of the attempt that it has, or is to have
     pid: int
     messages: tuple[Step, ...] = ()
     has_claimed: bool = False
     is_over: bool = False
+    is_last: bool = False  # it is not to have another attempt after this one
+    has_served: bool = False  # it had others before
 
 
 @dataclass(slots=True)
@@ -97,8 +100,9 @@ class Runner:
     early: dict[Key, bool] = field(default_factory=dict)
     replies: tuple[Pipe, ...] = ()
     pipes: tuple[Pipe, ...] = ()
-    shims: dict[Key, int] = field(default_factory=dict)
-    watched: dict[Key, int] = field(default_factory=dict)
+    shims: dict[Key, int] = field(default_factory=dict)  # not the idle ones
+    idle: tuple[int, ...] = ()
+    others: Others = field(default_factory=Others)
     events: list[Event] = field(default_factory=list)
 
 
@@ -107,6 +111,7 @@ class Command:
     """What a shim started: its leader, and children that may outlive it."""
 
     order: Order
+    cookie: str
     fate: Fate
     shim: int
     host: Host

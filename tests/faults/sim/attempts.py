@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 
+from parallel_train.core.facts import Owner
 from tests.faults.sim import shim as processes
 from tests.faults.sim.actor import Actor, Command, Pipe
+from tests.faults.sim.judge import STOPS
 from tests.faults.sim.machine import Machine
 from tests.faults.sim.product import BEAT, CHILDREN, LEADER, Beat
 from tests.faults.sim.shim import Fate, Order, Step
-from tests.faults.sim.telling import said
+from tests.faults.sim.telling import called, said
 
 RUNGS = {signal.SIGINT: 0, signal.SIGTERM: 1}
 
@@ -23,27 +25,54 @@ class Attempts(Machine):
         self.locks[slot] = frozenset((actor.pid,))
         return True
 
-    def do_sign(self, actor: Actor, slot: str) -> None:
-        boot, before = self.signed.get(slot, (0, 0))
+    def do_sign(self, actor: Actor, slot: str, cookie: str) -> None:
+        boot, _, before = self.signed.get(slot, (0, 0, ""))
         if boot == actor.host.boot:
-            self._kill_children([before])
-        self.signed[slot] = (actor.host.boot, actor.pid)
+            self._kill_children({before})
+        self.signed[slot] = (actor.host.boot, actor.pid, cookie)
 
-    def do_unsign(self, actor: Actor) -> None:
-        me = (actor.host.boot, actor.pid)
-        for slot in [slot for slot, who in self.signed.items() if who == me]:
+    def do_unsign(self, actor: Actor, slot: str) -> None:
+        if self.signed.get(slot, ())[:2] == (actor.host.boot, actor.pid):
             del self.signed[slot]
-        self._drop_locks(actor.pid)
+        self._drop_lock(slot, actor.pid)
 
     def do_occupy(self, actor: Actor, slot: str) -> None:
         self.judge.occupy(self, slot)
 
     def do_report(self, actor: Actor, message: Step) -> None:
-        for runner in self.runners.values():
-            for pipe in (*runner.pipes, *runner.replies):
-                if pipe.pid == actor.pid:
-                    pipe.messages += (message,)
+        line = self.line_of(actor.pid)
+        if line is not None:
+            line.messages += (message,)
         self.wake_schedulers()
+        match message:
+            case ("ended", end, True):
+                self.judge.rests(self, actor, end, line)
+                del self.orders[actor.pid]
+
+    def do_pending(self, actor: Actor) -> frozenset[int]:
+        return self.signals.get(actor.pid, frozenset())
+
+    # ---- a shim between two attempts ----
+
+    def line_of(self, shim: int) -> Pipe | None:
+        """None where its scheduler has closed it."""
+        lines = (pipe for runner in self.runners.values() for pipe in (*runner.pipes, *runner.replies))
+        return next((line for line in lines if line.pid == shim), None)
+
+    def is_rest_over(self, actor: Actor) -> bool:
+        """Whether it was given an order, was told to stop, or has nobody any more who could ask it."""
+        is_told = not STOPS.isdisjoint(self.signals.get(actor.pid, ()))
+        return is_told or actor.pid in self.handed or self.line_of(actor.pid) is None
+
+    def do_rest(self, actor: Actor, _: Owner) -> Order | None:
+        if not STOPS.isdisjoint(self.signals.get(actor.pid, ())):  # it dies of it here
+            return None
+        order = self.handed.pop(actor.pid, None)
+        if order is not None:
+            self.orders[actor.pid] = order
+            actor.name = called(order)
+            self.count("reused")
+        return order
 
     def do_prepare(self, actor: Actor) -> None:
         pass
@@ -56,7 +85,7 @@ class Attempts(Machine):
         self.begin(child)
         return BEAT
 
-    def do_start(self, actor: Actor) -> int:
+    def do_start(self, actor: Actor, cookie: str) -> int:
         order = self.orders[actor.pid]
         self.judge.start(self, order, actor)
         self.count("starts")
@@ -68,7 +97,7 @@ class Attempts(Machine):
             self.disk.outputs[name] = (*self.disk.outputs.get(name, ()), order.key)
             self.judge.written.add(order.key)
         self.commands[child.pid] = Command(
-            order, fate, actor.pid, actor.host, self.now, children=fate.has_children, keeps=fate.keep_locks
+            order, cookie, fate, actor.pid, actor.host, self.now, children=fate.has_children, keeps=fate.keep_locks
         )
         self._hold(child.pid)
         return LEADER
@@ -176,14 +205,14 @@ class Attempts(Machine):
             return "end"
         return "fork" if runner.inbox else ""
 
-    def _orphans(self, launcher: int) -> list[int]:
-        shims = [c.shim for c in self.commands.values() if c.shim not in self.actors]
-        return [shim for shim in shims if self.parents.get(shim) == launcher]
+    def _orphans(self, launcher: int) -> list[Command]:
+        left = [c for c in self.commands.values() if c.shim not in self.actors]
+        return [command for command in left if self.parents.get(command.shim) == launcher]
 
     def do_serve(self, actor: Actor) -> bool:
         work = self._work(actor)
         if work == "sweep":
-            self._kill_children(self._orphans(actor.pid))
+            self._kill_children({command.cookie for command in self._orphans(actor.pid)})
         elif work == "fork":
             runner = self.runners[self.parents[actor.pid]]
             order, *left = runner.inbox
@@ -195,8 +224,7 @@ class Attempts(Machine):
 
     def fork(self, launcher: Actor, order: Order) -> Actor:
         owner = self.owner(order.worker, launcher.host)
-        name = f"shim {said(order.key)} of {order.worker}"
-        child = self.spawn("shim", name, processes.shim, order, owner, on=launcher.host)
+        child = self.spawn("shim", called(order), processes.shim, order, owner, on=launcher.host)
         self.orders[child.pid] = order
         self.parents[child.pid] = launcher.pid
         self.begin(child)

@@ -95,6 +95,7 @@ SCENES = {
     "two identities of a need": Scene(runs(ONE, OTHER), preemptions=BOUND),
     "two slots": Scene((*runs(ALONE), replace(runs(ALONE)[0], slots=("gpu-1",))), preemptions=BOUND),
     "everything, few orders": Scene(runs(ONE, replace(OTHER, again=True)), cancel=("d",), kills=1, preemptions=0),
+    "a need, two kills of shims": Scene(runs(ONE), kills=2, killed=frozenset(("shim",))),
 }
 
 

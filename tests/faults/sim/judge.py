@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ from parallel_train.core.facts import Claim, End, Lost, TimedOut
 from tests.faults.sim.disk import Disk, Key, Token, has_succeeded
 
 if TYPE_CHECKING:
-    from tests.faults.sim.actor import Actor, Command
+    from tests.faults.sim.actor import Actor, Command, Pipe
     from tests.faults.sim.shim import Order
     from tests.faults.sim.world import World
 
+STOPS = frozenset((signal.SIGTERM, signal.SIGQUIT))
 MOST_FREE = 5  # attempts that cost nothing, though nobody asked them to end
 PAUSED = "it was paused before its claim"
 
@@ -158,6 +160,23 @@ class Judge:
         oldest = disk.put_aside_for(task.id, claim.round)
         left = [token for token in disk.outputs.get(task.id, ()) if self._round(disk, token) < oldest]
         self.must(not left, f"{key} of round {claim.round} starts on the old output {left}")
+
+    def rests(self, world: World, actor: Actor, end: End | None, line: Pipe | None) -> None:
+        """A shim says that it may have another attempt: nothing of this one is left, and it went as attempts should."""
+        pid, key = actor.pid, world.orders[actor.pid].key
+        is_told = not STOPS.isdisjoint(world.signals.get(pid, ()))
+        left = {
+            "a lock": any(pid in holders for holders in world.locks.values()),
+            "a slot that it signed": any(shim == pid for _, shim, _ in world.signed.values()),
+            "a command": any(command.shim == pid for command in world.commands.values()),
+            "a child that beats": world.beat_of(pid),
+            "an end that is not its own": end is None or world.disk.ends.get(key) != end,
+            "been stopped": end is not None and end.stopped,
+            # One of its own scheduler may cross its word, which then gives it nothing more to do.
+            "a stop that was meant for it": is_told and line is not None and not line.is_last,
+        }
+        for what, is_so in left.items():
+            self.must(not is_so, f"the shim of {key} is free for another attempt, and has {what}")
 
     def occupy(self, world: World, slot: str) -> None:
         """Another queue's task begins on a card."""

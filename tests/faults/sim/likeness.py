@@ -24,6 +24,7 @@ def likeness(world: Patient) -> bytes:
         _sorted(actors),
         [_runner(pid, runner) for pid, runner in sorted(world.runners.items())],
         _sorted((pid, c.shim, c.leader, number_of(c.outcome), c.zombies) for pid, c in world.commands.items()),
+        _folder(world.handed),
         _sorted((slot, _sorted(held)) for slot, held in world.locks.items()),
         _sorted(_signed(world)),
         _sorted((key, doubt) for key, doubt in judge.doubts.items() if key not in disk.ends),
@@ -34,7 +35,7 @@ def likeness(world: Patient) -> bytes:
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
-def _signed(world: Patient) -> Iterator[tuple[str, tuple[int, int]]]:
+def _signed(world: Patient) -> Iterator[tuple[str, tuple[int, int, str]]]:
     """Who wrote itself into a slot, as long as anybody could signal it, or sweep what it left."""
     left = {command.shim for command in world.commands.values()}
     return ((slot, who) for slot, who in world.signed.items() if who[1] in world.actors or who[1] in left)
@@ -57,9 +58,11 @@ def _runner(number: int, runner: Runner) -> tuple[Any, ...]:
         number_of(runner.inbox),
         runner.asked,
         _sorted(runner.early.items()),
-        [(p.key, p.pid, number_of(p.messages), p.has_claimed, p.is_over) for p in (*runner.replies, *runner.pipes)],
+        [number_of(line) for line in (*runner.replies, *runner.pipes)],
         len(runner.replies),
         _sorted(runner.shims.items()),
-        _sorted(runner.watched.items()),
+        runner.idle,
+        _sorted(runner.others.attempts()),
+        _sorted(runner.others.processes().values()),
         number_of(runner.events),
     )

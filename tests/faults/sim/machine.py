@@ -7,18 +7,23 @@ Whatever it knows it was sent, so it can be made anew from its log: that is what
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from parallel_train.core.facts import Owner, Signalled
-from tests.faults.sim import judge, product
+from tests.faults.sim import judge, kernel, product
 from tests.faults.sim.actor import Actor, Command, Host, Runner
 from tests.faults.sim.disk import Disk
+from tests.faults.sim.kernel import KERNEL
 from tests.faults.sim.shim import Fate, Order, Steps
 from tests.faults.sim.telling import described, is_telling
 
-WAITING = frozenset(("await", "wait", "serve"))  # these wait for something; all other steps can be taken at once
-AT_ONCE = frozenset(("wait4", "descendants"))  # nobody else can notice these, nor do anything about them
+WAITING = frozenset(
+    ("await", "wait", "serve", "rest")
+)  # these wait for something; all other steps can be taken at once
+FOR_EVER = frozenset(("serve", "rest"))  # until something happens
+AT_ONCE = frozenset(("wait4", "descendants", "pending"))  # nobody else can notice these, nor do anything about them
 OF_THE_DISK = frozenset(
     (
         *("names", "exists", "link", "read", "join", "withdraw", "works", "requests", "last_request", "submissions"),
@@ -45,12 +50,14 @@ class Machine:
         self.last_pid = 0
         self.disk = Disk()
         self.actors: dict[int, Actor] = {}
-        self.orders: dict[int, Order] = {}  # shim -> what it was asked
+        self.orders: dict[int, Order] = {}  # shim, unless it is idle -> what it was asked
+        self.handed: dict[int, Order] = {}  # idle shim -> what it is asked next
         self.parents: dict[int, int] = {}  # shim -> launcher; launcher -> worker; beat -> shim
         self.runners: dict[int, Runner] = {}
         self.commands: dict[int, Command] = {}  # its pid -> it, until nothing of it lives
         self.locks: dict[str, frozenset[int]] = {}  # slot -> the processes that hold its lock
-        self.signed: dict[str, tuple[int, int]] = {}  # slot -> (boot, shim) that wrote itself into it
+        # Slot -> the (boot, shim, cookie) that is written into it.
+        self.signed: dict[str, tuple[int, int, str]] = {}
         self.signals: dict[int, frozenset[int]] = {}
         self.judge = judge.Judge()
         self.links = 0  # records made so far
@@ -102,25 +109,26 @@ class Machine:
         """As somebody on `host` sees it; None where it can't be seen from there."""
         if owner.machine != host.name:
             return None
-        starts = (
-            {a.known_as: a.pid for a in self.actors.values() if a.host is host} if self.pids else _Itself(self.actors)
-        )
-        here = {"host": host.name, "machine": host.name, "boot": str(host.boot), "pidns": "pidns"}
-        return product.lives(here, starts, owner)
+        self.look_from(host)
+        return kernel.lives(owner)
 
-    def process(self, owner: Owner, host: Host) -> int:
-        """The process that one on `host` takes for `owner`, which lives."""
-        if not self.pids:
-            return owner.pid
-        return next(a.pid for a in self.actors.values() if a.host is host and a.known_as == owner.pid)
+    def look_from(self, host: Host) -> None:
+        """What the product's own code asks the kernel from now on is asked on this host."""
+        there = (a for a in self.actors.values() if a.host is host)
+        KERNEL.here = {"host": host.name, "machine": host.name, "boot": str(host.boot), "pidns": "pidns"}
+        KERNEL.starts = {a.known_as: a.pid for a in there} if self.pids else _Itself(self.actors)
 
     def is_ready(self, actor: Actor) -> bool:
-        """Whether it can take its step now, the time aside."""
+        """Whether it can take its step now, the time aside, or hear what came of it."""
+        if actor.answer is not None:
+            return True
         match actor.op:
             case ("await", numbers, _):
                 return self.now >= actor.due or not self.signals.get(actor.pid, frozenset()).isdisjoint(numbers)
             case ("serve",):
                 return self._work(actor) != ""
+            case ("rest", _):
+                return self.is_rest_over(actor)
             case ("wait", _):
                 return self.now >= actor.due or self.has_news(actor)
             case _:
@@ -136,7 +144,7 @@ class Machine:
                 actor.due = max(self.now + op[2], self.now + TICK)  # never now: sums of floats round
             case _:
                 actor.until = actor.due = self.now
-                if op[0] != "serve":
+                if op[0] not in FOR_EVER:
                     return
         self.settle(actor)
 
@@ -146,7 +154,7 @@ class Machine:
         elif self.is_ready(actor):
             actor.until = self.now
         else:
-            actor.until = float("inf") if actor.op[0] == "serve" else actor.due
+            actor.until = float("inf") if actor.op[0] in FOR_EVER else actor.due
 
     def wake(self, pid: int) -> None:
         """Something happened that it may wait for."""
@@ -157,6 +165,11 @@ class Machine:
     def wake_schedulers(self) -> None:
         for pid in self.runners:
             self.wake(pid)
+
+    def wake_idle(self) -> None:
+        for pid, actor in self.actors.items():
+            if actor.op and actor.op[0] == "rest":
+                self.wake(pid)
 
     def step(self, actor: Actor, error: BaseException | None = None) -> None:
         """Let `actor` do the next thing; with `error` it fails."""
@@ -211,12 +224,17 @@ class Machine:
             case "launcher":
                 self.wake_schedulers()
             case "worker":
-                runner = self.runners.pop(pid, None)
-                self.wake(runner.launcher if runner else 0)
+                self.drop_runner(pid)
             case "beat":
                 self.orders.pop(pid)
             case "command":
                 self._bury_leader(pid, killed=killed)
+
+    def drop_runner(self, worker: int) -> None:
+        """Its launcher and its idle shims see that it is gone."""
+        runner = self.runners.pop(worker, None)
+        self.wake(runner.launcher if runner else 0)
+        self.wake_idle()
 
     def _bury_leader(self, pid: int, *, killed: bool) -> None:
         command = self.commands[pid]
@@ -240,7 +258,8 @@ class Machine:
 
     def _bury_shim(self, pid: int) -> None:
         """Its command and the child that beats die with it (PDEATHSIG); what the command had started may not."""
-        self.orders.pop(pid)
+        self.orders.pop(pid, None)
+        self.handed.pop(pid, None)
         for number, command in list(self.commands.items()):
             if command.shim != pid:
                 continue
@@ -259,16 +278,17 @@ class Machine:
         return next((n for n, a in self.actors.items() if a.kind == "beat" and self.parents[n] == shim), 0)
 
     def _drop_locks(self, pid: int) -> None:
-        for slot, holders in list(self.locks.items()):
-            if pid in holders:
-                self.locks[slot] = holders - {pid}
-                if not self.locks[slot]:
-                    del self.locks[slot]
+        for slot in list(self.locks):
+            self._drop_lock(slot, pid)
 
-    def _kill_children(self, shims: Iterable[int]) -> int:
-        """Kill all that carries the cookie of one of `shims`."""
-        gone = [number for number, command in self.commands.items() if command.shim in set(shims)]
-        for number in gone:
+    def _drop_lock(self, slot: str, pid: int) -> None:
+        left = self.locks.pop(slot, frozenset()) - {pid}
+        if left:
+            self.locks[slot] = left
+
+    def _kill_children(self, cookies: AbstractSet[str]) -> None:
+        """Kill all that carries one of these cookies."""
+        for number in [number for number, command in self.commands.items() if command.cookie in cookies]:
             command = self.commands[number]
             if command.leader:
                 self.end(number, killed=True)
@@ -276,7 +296,6 @@ class Machine:
             self._drop_locks(number)
             if command.shim not in self.actors:
                 self.commands.pop(number, None)
-        return len(gone)
 
     def reboot(self, host: Host) -> None:
         """It loses its power, and is there again."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.faults.sim.actor import Actor, Host, Pipe, Runner
+from parallel_train.core.facts import Owner
+from tests.faults.sim.actor import Actor, Host, Runner
 from tests.faults.sim.places import Places, Walker, number_of
 from tests.faults.sim.queue import SimQueue
 from tests.faults.sim.shim import Fate, Order, Steps
-from tests.faults.sim.telling import said
+from tests.faults.sim.telling import called
 from tests.faults.sim.world import World
 
 # Steps that nobody else can notice and that notice nothing that could be otherwise: taken at once, in any order.
@@ -22,8 +23,11 @@ JOINED = frozenset(("sign", "unsign", "report", "make_part", "output_of", "beat"
 READING = frozenset(
     (
         *("names", "exists", "works", "requests", "last_request", "submissions", "output", "is_aside", "parts"),
-        *("listdir", "looked_for", "is_dead", "watch", "wait", "await"),
+        *("listdir", "looked_for", "is_dead", "watch", "wait", "await", "rest"),
     )
+)
+COPIED = (
+    *("actors", "orders", "handed", "parents", "locks", "signed", "signals", "read_at", "counts", "lag", "looked"),
 )
 KINDS = ("tasks", "rounds", "claims", "ends", "requests")
 KILLED = frozenset(("worker", "launcher", "shim"))
@@ -61,7 +65,7 @@ class Patient(World):
         return walker
 
     def fork(self, launcher: Actor, order: Order) -> Actor:
-        self.number_next(f"shim {said(order.key)} of {order.worker}")
+        self.number_next(called(order))
         return super().fork(launcher, order)
 
     def number_next(self, name: str) -> None:
@@ -72,10 +76,10 @@ class Patient(World):
 
     def _taken(self) -> set[int]:
         found = {*self.actors, *(claim.owner.start for claim in self.disk.claims.values())}
-        found |= {owner.start for owner in self.disk.workers.values()} | {shim for _, shim in self.signed.values()}
+        found |= {owner.start for owner in self.disk.workers.values()} | {shim for _, shim, _ in self.signed.values()}
         found |= {command.shim for command in self.commands.values()}
         for runner in self.runners.values():
-            found |= {runner.launcher, *runner.shims.values(), *runner.watched.values()}
+            found |= {runner.launcher, *runner.shims.values(), *runner.others.processes().values()}
             found |= {pipe.pid for pipe in (*runner.pipes, *runner.replies)}
         return found
 
@@ -112,6 +116,11 @@ class Patient(World):
         self.looked[actor.pid] = len(self.disk.requests)
         return super().do_listdir(actor, kind)
 
+    def do_rest(self, actor: Actor, owner: Owner) -> Order | None:
+        self.lag.pop(actor.pid, None)  # its clock begins anew, and what it has seen
+        self.looked.pop(actor.pid, None)
+        return super().do_rest(actor, owner)
+
     def is_ready(self, actor: Actor) -> bool:
         match actor.op:
             case ("wait", _):
@@ -137,7 +146,7 @@ class Patient(World):
         other.judge = self.judge.copy()
         other.runners = {pid: _runner_like(runner) for pid, runner in self.runners.items()}
         other.commands = {pid: replace(command) for pid, command in self.commands.items()}
-        for name in ("actors", "orders", "parents", "locks", "signed", "signals", "read_at", "counts", "lag", "looked"):
+        for name in COPIED:
             setattr(other, name, dict(getattr(self, name)))
         return other
 
@@ -150,12 +159,14 @@ class Patient(World):
 
 
 def _runner_like(runner: Runner) -> Runner:
-    def like(pipes: tuple[Pipe, ...]) -> tuple[Pipe, ...]:
-        return tuple(Pipe(p.key, p.pid, p.messages, p.has_claimed, p.is_over) for p in pipes)
-
-    return Runner(
-        *(runner.launcher, runner.has_answered, runner.inbox, runner.asked, dict(runner.early)),  # type: ignore[arg-type]
-        *(like(runner.replies), like(runner.pipes), dict(runner.shims), dict(runner.watched), list(runner.events)),  # type: ignore[arg-type]
+    return replace(
+        runner,
+        early=dict(runner.early),
+        replies=tuple(map(replace, runner.replies)),
+        pipes=tuple(map(replace, runner.pipes)),
+        shims=dict(runner.shims),
+        others=runner.others.copy(),
+        events=list(runner.events),
     )
 
 
@@ -197,7 +208,8 @@ def _is_alone(world: Patient, actor: Actor) -> bool:
             return not world.runner(actor).inbox
         case ("serve",):  # it ends: nothing of its shims outlives them here
             return world._work(actor) == "end"
-    return actor.op[0] in ALONE or actor.op[0] in JOINED
+    is_left = actor.op[0] == "rest" and world.line_of(actor.pid) is None and actor.pid not in world.handed  # it ends
+    return is_left or actor.op[0] in ALONE or actor.op[0] in JOINED
 
 
 def cost(world: Patient, pid: int) -> int:

@@ -11,12 +11,13 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any
 
-from parallel_train.core.facts import Attempt
+from parallel_train.core.facts import Attempt, Owner
 from parallel_train.core.state import Line
 from tests.faults.sim import worker
 from tests.faults.sim.actor import Actor
 from tests.faults.sim.copying import situation_like
 from tests.faults.sim.product import TIME, Step, Steps
+from tests.faults.sim.shim import shim
 from tests.faults.sim.worker import Scheduler, Silent, SimClock, SimRunner
 
 Sent = tuple[Any, BaseException | None, float]
@@ -88,6 +89,7 @@ class Places:
         self.made = 0
         self.begun: dict[Hashable, Place] = {}
         self.loops: dict[Hashable, Place] = {}
+        self.idle: dict[Hashable, Place] = {}
 
     def beginning(self, key: Hashable, make: Callable[[], Steps]) -> Place:
         if key not in self.begun:
@@ -102,7 +104,20 @@ class Places:
                 op = steps.throw(error) if error is not None else steps.send(result)
         except StopIteration:
             op = ()
-        return self._at_top(op[1]) if op and op[0] == "top" else Place(self, make, log, op)
+        match op:
+            case ("top", loop):
+                return self._at_top(loop)
+            case ("rest", owner):
+                return self._idle(owner)
+        return Place(self, make, log, op)
+
+    def _idle(self, owner: Owner) -> Place:
+        """A shim without an order: of those that it had it knows nothing any more."""
+        key = number_of(owner)
+        if key not in self.idle:
+            make = partial(shim, None, owner)
+            self.idle[key] = Place(self, make, ((None, None, 0.0),), ("rest", owner))
+        return self.idle[key]
 
     def _at_top(self, loop: Any) -> Place:
         """A scheduler at the top of its loop: what it knows is all that counts. Its clock begins anew."""

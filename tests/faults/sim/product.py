@@ -14,8 +14,7 @@ from typing import Any
 
 from parallel_train.core import contact, wire
 from parallel_train.core.facts import Claim, Owner
-from parallel_train.procs import asked, beat, child, proof, shim, watch
-from parallel_train.procs import process as processes
+from parallel_train.procs import asked, beat, child, shim, watch
 from tests.faults.sim.disk import FixedDict, Key
 from tests.faults.sim.stepped import again, stepped
 
@@ -32,6 +31,7 @@ STEPS = (
         "outputs.state_in_the_end",
     ),
     *("records.exists", "records.publish", "records.read_one"),
+    *("report", "locks.sign", "os.waitpid", "signal.sigpending"),
 )
 
 
@@ -114,8 +114,9 @@ class Os:
     def getpid(self) -> int:
         return 0
 
-    def waitpid(self, *_: int) -> None:
-        pass
+    def waitpid(self, pid: int, _: int) -> Steps:
+        if pid == -1:
+            yield ("wait4",)
 
     def lstat(self, _: str) -> Any:
         return SimpleNamespace(st_ino=0)
@@ -129,8 +130,8 @@ class Signal:
         told = yield "await", tuple(sorted(numbers)), seconds
         return SimpleNamespace(si_signo=told) if told else None
 
-    def sigpending(self) -> set[int]:
-        return set()
+    def sigpending(self) -> Steps:
+        return (yield ("pending",))
 
 
 class Records:
@@ -168,13 +169,38 @@ def claim_of(data: dict[str, Any]) -> Claim:
             "slots": tuple(data["slots"]),
             "gpus": (),
             "made_with": FixedDict(),
-            "cookie": "",
         }
     )
 
 
-def _start(*_: Any) -> Steps:
-    return (yield ("start",))
+def _take_slots(order: dict[str, Any]) -> Steps:
+    """procs.shim._take_slots; what the last holder left is swept by whoever signs."""
+    for slot in sorted(order["slots"]):
+        if not (yield "take", slot):
+            raise SHIM["RefusedError"]("busy", "", (slot,))
+    for slot in order["slots"]:
+        yield "sign", slot, order["cookie"]
+    return list(order["slots"])
+
+
+def _sign(slot: str, _: Any) -> Steps:
+    """Nobody's any more: what is signed so is closed next."""
+    yield "unsign", slot
+
+
+def report(said: dict[str, Any]) -> Steps:
+    """What a shim tells its scheduler; troubles decide nothing."""
+    match said:
+        case {"claimed": claim}:
+            yield "report", ("claimed", claim_of(claim))
+        case {"refused": why, "slots": slots}:
+            yield "report", ("refused", why, tuple(slots))
+        case {"ended": end, "is_free": is_free}:
+            yield "report", ("ended", end and wire.end_of(end), is_free)
+
+
+def _start(order: dict[str, Any], *_: Any) -> Steps:
+    return (yield "start", order["cookie"])
 
 
 def _state(order: dict[str, Any]) -> Steps:
@@ -246,21 +272,6 @@ _WATCH = again(
     Beat=_BEAT["Beat"],
     fence=SimpleNamespace(kill=lambda _: None),
 )
-SHIM = again(
-    shim,
-    _TREES[shim.__name__],
-    **_AROUND,
-    process=_PROCESS,
-    aside=SimpleNamespace(put_aside=put_aside, place_of=lambda *_: ""),
-    child=SimpleNamespace(start=_start, StartError=child.StartError, PASSING=child.PASSING),
-    outputs=SimpleNamespace(state_in_the_end=_state),
-    watch=SimpleNamespace(Watch=_WATCH["Watch"]),
-    Beat=_BEAT["Beat"],
-    fence=SimpleNamespace(end=lambda _: True),
-    logs=SimpleNamespace(open_new=lambda _: ("", 0, "", 0), take_back=lambda *_: None),
-    _is_claim_ours=_is_claim_ours,
-    _stands=_stands,
-)
 
 
 class Beat(_BEAT["Beat"]):  # type: ignore[misc]
@@ -274,6 +285,25 @@ class Beat(_BEAT["Beat"]):  # type: ignore[misc]
         while True:
             yield "sleep", self.interval
             yield from self._send()
+
+
+SHIM = again(
+    shim,
+    _TREES[shim.__name__],
+    **_AROUND,
+    process=_PROCESS,
+    aside=SimpleNamespace(put_aside=put_aside, place_of=lambda *_: ""),
+    child=SimpleNamespace(start=_start, StartError=child.StartError, PASSING=child.PASSING),
+    outputs=SimpleNamespace(state_in_the_end=_state),
+    locks=SimpleNamespace(sign=_sign),
+    watch=SimpleNamespace(Watch=_WATCH["Watch"], STOPS=watch.STOPS),
+    Beat=Beat,
+    fence=SimpleNamespace(end=lambda _: True),
+    logs=SimpleNamespace(open_new=lambda _: ("", 0, "", 0), take_back=lambda *_: None),
+    _take_slots=_take_slots,
+    _is_claim_ours=_is_claim_ours,
+    _stands=_stands,
+)
 
 
 class Worker(str):
@@ -315,43 +345,9 @@ def order_of(order: Any, owner: Owner) -> dict[str, Any]:
         "made_with": {},
         "grace": 10.0,
         "log": "",
-        "cookie": "",
+        "cookie": f"{launch.task.id}.{launch.attempt}.{owner.pid}.{owner.start}.{owner.boot}",
         "output": launch.task.output and f"/{launch.task.output}",
         "done_when": None,
         "timeout": launch.task.timeout,
         "stops_at": None,
     }
-
-
-def lives(here: dict[str, str], starts: dict[int, int], owner: Owner) -> bool | None:
-    """What procs.proof and procs.process say of `owner` on machine `here`, where `starts` are its processes."""
-    _KERNEL.here, _KERNEL.starts = here, starts
-    found: bool | None = _LIVES(owner)
-    return found
-
-
-class Kernel:
-    here: dict[str, str]
-    starts: dict[int, int]
-
-    def open_pidfd(self, pid: int) -> int:
-        if pid not in self.starts:
-            raise ProcessLookupError
-        return 9
-
-    def start_time(self, pid: int) -> int:
-        return self.starts[pid]
-
-    def this_machine(self) -> dict[str, str]:
-        return self.here
-
-
-_KERNEL = Kernel()
-_PROVEN = again(
-    processes,
-    os=Os(),
-    open_pidfd=_KERNEL.open_pidfd,
-    start_time=lambda pid: _KERNEL.start_time(pid),  # noqa: PLW0108  looked up each time: it may be patched
-    has_ended=lambda _: True,
-)["open_proven"]
-_LIVES = again(proof, os=Os(), process=SimpleNamespace(this_machine=_KERNEL.this_machine, open_proven=_PROVEN))["lives"]

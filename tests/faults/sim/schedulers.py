@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 
-from parallel_train.core.events import Claimed, Ended, Event, Interrupted, Refused, Vanished
+from parallel_train.core.events import Claimed, Ended, Event, Interrupted, Refused
 from parallel_train.core.facts import Claim
+from tests.faults.sim import kernel
 from tests.faults.sim import shim as processes
-from tests.faults.sim.actor import Actor, Pipe, Runner
+from tests.faults.sim.actor import Actor, Host, Pipe, Runner
 from tests.faults.sim.disk import Key
+from tests.faults.sim.kernel import KERNEL
 from tests.faults.sim.machine import Machine
 from tests.faults.sim.shim import Order, Step
 
@@ -27,6 +29,9 @@ class Schedulers(Machine):
                 self.sweep_dead_holder(actor, slot)
             runner.events.append(Refused(*order.key, "busy", self.clock_of(actor), held))
             return
+        if runner.idle:
+            self._hand_on(runner, order)
+            return
         if not runner.launcher:
             made = self.spawn("launcher", f"launcher of {actor.name}", processes.launcher, on=actor.host)
             self.parents[made.pid] = actor.pid
@@ -36,59 +41,85 @@ class Schedulers(Machine):
         self.wake(runner.launcher)
         runner.asked += (order.key,)
 
+    def _hand_on(self, runner: Runner, order: Order) -> None:
+        """One that was killed takes it too, as long as its launcher has not reaped it; then it is lost with it.
+
+        One that takes nothing any more is the same as one whose death was heard of before.
+        """
+        *idle, pid = runner.idle
+        runner.idle = tuple(idle)
+        runner.shims[order.key] = pid
+        line = next(pipe for pipe in runner.pipes if pipe.pid == pid)
+        line.key, line.is_over, line.has_served = order.key, False, True
+        if pid in self.actors:
+            self.handed[pid] = order
+            self.wake(pid)
+
     def sweep_dead_holder(self, actor: Actor, slot: str) -> None:
         """procs.locks: what holds the slot still after its shim died is nobody's."""
-        boot, shim = self.signed.get(slot, (0, 0))
+        boot, shim, cookie = self.signed.get(slot, (0, 0, ""))
         if boot == actor.host.boot and shim not in self.actors:
-            self._kill_children([shim])
+            self._kill_children({cookie})
 
     def sweep_left(self, actor: Actor) -> None:
         """What a new runner begins with: what dead shims left on its host."""
-        for slot in [slot for slot in self.signed if not self.is_shared or slot.startswith(f"{actor.host.name} ")]:
+        for slot in self.slots_on(actor.host):
             self.sweep_dead_holder(actor, slot)
+
+    def slots_on(self, host: Host) -> list[str]:
+        """Those of its slots that anybody has signed."""
+        return [slot for slot in self.signed if not self.is_shared or slot.startswith(f"{host.name} ")]
+
+    def ask_kernel(self, actor: Actor, key: Key) -> None:
+        """The product's own code is about to ask the kernel, for `actor`, about this attempt."""
+        self.look_from(actor.host)
+        KERNEL.signed = {slot: {"cookie": self.signed[slot][2]} for slot in self.slots_on(actor.host)}
+        KERNEL.send = lambda pid, number: self.tell(pid, key, number)
+        KERNEL.end_of = lambda found: self._end_of(actor, found)
 
     def do_watch(self, actor: Actor, claim: Claim) -> None:
         runner, key = self.runner(actor), (claim.task, claim.attempt)
-        alive = self.is_alive(claim.owner, actor.host)
-        if alive is None:
-            return
-        if alive:
-            pid = runner.watched[key] = self.process(claim.owner, actor.host)
-            self.judge.must(pid in self.orders and self.orders[pid].key == key, f"a stranger is taken for {key}")
-        else:
-            is_rebooted = claim.owner.boot != str(actor.host.boot)
-            runner.events.append(self._found_dead(actor, key, is_rebooted=is_rebooted))
+        self.ask_kernel(actor, key)
+        event = runner.others.watch(claim)
+        if event is not None:
+            runner.events.append(event)
+        elif claim.owner.machine == actor.host.name:
+            is_watched = (claim.owner.start, key) in runner.others.attempts()
+            self.judge.must(is_watched, f"{actor.name} waits for the death of a stranger, not for that of {key}")
 
     def do_stop(self, actor: Actor, key: Key, kill: bool) -> None:
         runner = self.runner(actor)
         if key in runner.asked:
             runner.early[key] = kill
-            return
-        pid = runner.shims.get(key) or runner.watched.get(key)
-        if pid is not None:
-            self.tell(pid, key, kill=kill)
+        elif key in runner.shims:
+            self._stop_own(runner, key, kill=kill)
+        else:
+            self.ask_kernel(actor, key)
+            runner.others.stop(key, kill=kill)
 
-    def has_signed(self, pid: int) -> bool:
-        """procs.proof: a record alone does not say whom to signal."""
-        return any(shim == pid for _, shim in self.signed.values())
+    def _stop_own(self, runner: Runner, key: Key, *, kill: bool) -> None:
+        line = next(pipe for pipe in runner.pipes if pipe.pid == runner.shims[key])
+        line.is_last = True
+        self.tell(line.pid, key, signal.SIGQUIT if kill else signal.SIGTERM)
 
-    def tell(self, pid: int, key: Key, *, kill: bool) -> None:
-        """Tell the shim of an attempt to stop it."""
-        if pid in self.actors and self.has_signed(pid):
-            self.judge.must(pid in self.orders and self.orders[pid].key == key, f"a stranger was signalled for {key}")
-            self.signal(pid, signal.SIGQUIT if kill else signal.SIGTERM)
+    def tell(self, pid: int, key: Key, number: int) -> None:
+        """Send the shim of an attempt a signal, which an idle one dies of."""
+        order = self.orders.get(pid)
+        is_its = pid not in self.actors or (self.actors[pid].kind == "shim" and (order is None or order.key == key))
+        self.judge.must(is_its, f"a stranger was signalled for {key}")
+        self.signal(pid, number)
 
     def do_signal(self, actor: Actor, claim: Claim) -> None:
-        if self.is_alive(claim.owner, actor.host):
-            self.tell(self.process(claim.owner, actor.host), (claim.task, claim.attempt), kill=False)
+        self.ask_kernel(actor, (claim.task, claim.attempt))
+        kernel.PROOF["stop"](claim)
 
     def do_is_dead(self, actor: Actor, claim: Claim) -> bool:
         return self.is_alive(claim.owner, actor.host) is False
 
     def do_sweep_claim(self, actor: Actor, claim: Claim) -> None:
         self.heard_at.pop(actor.pid, None)  # that takes its time: whoever takes it over looks once more
-        if claim.owner.boot == str(actor.host.boot):  # a cookie names a process by its start time too
-            self._kill_children([n for n in (claim.owner.start,) if claim.owner.machine == actor.host.name])
+        if (claim.owner.machine, claim.owner.boot) == (actor.host.name, str(actor.host.boot)):
+            self._kill_children({claim.cookie})
 
     def do_wait(self, actor: Actor, _: float) -> tuple[list[Event], float]:
         runner = self.runner(actor)
@@ -104,11 +135,10 @@ class Schedulers(Machine):
             return True
         if any(pipe.messages or pipe.pid not in self.actors for pipe in runner.pipes):
             return True
-        return any(pid not in self.actors for pid in runner.watched.values())
+        return any(pid not in self.actors for pid in runner.others.processes().values())
 
     def do_close(self, actor: Actor) -> None:
-        runner = self.runners.pop(actor.pid, None)
-        self.wake(runner.launcher if runner else 0)
+        self.drop_runner(actor.pid)
 
     def _collect(self, actor: Actor, runner: Runner) -> None:
         for pipe in runner.replies:
@@ -117,40 +147,51 @@ class Schedulers(Machine):
             runner.pipes += (pipe,)
             runner.shims[pipe.key] = pipe.pid
             if pipe.key in runner.early:
-                self.tell(pipe.pid, pipe.key, kill=runner.early.pop(pipe.key))
+                self._stop_own(runner, pipe.key, kill=runner.early.pop(pipe.key))
         runner.replies = ()
         if runner.launcher and runner.launcher not in self.actors:
-            why = "behind" if runner.has_answered else "trouble"
-            runner.events += [Refused(*key, why, self.clock_of(actor)) for key in runner.asked]  # type: ignore[arg-type]
-            runner.launcher, runner.asked, runner.inbox = 0, (), ()
-            runner.early.clear()
+            self._lose_launcher(actor, runner)
         self._hear(actor, runner)
+
+    def _lose_launcher(self, actor: Actor, runner: Runner) -> None:
+        why = "behind" if runner.has_answered else "trouble"
+        runner.events += [Refused(*key, why, self.clock_of(actor)) for key in runner.asked]  # type: ignore[arg-type]
+        runner.launcher, runner.asked, runner.inbox = 0, (), ()
+        runner.early.clear()
+        for pipe in runner.pipes:
+            pipe.is_last = True
+            if pipe.pid in runner.idle:
+                self._forget(runner, pipe)
 
     def _hear(self, actor: Actor, runner: Runner) -> None:
         for pipe in runner.pipes:
-            for message in pipe.messages:
-                runner.events.append(self._heard(actor, pipe, message))
-            pipe.messages = ()
+            messages, pipe.messages = pipe.messages, ()
+            for message in messages:
+                runner.events.append(self._heard(actor, runner, pipe, message))
             if pipe.pid not in self.actors:
-                self._close(actor, runner, pipe)
-        for key, pid in list(runner.watched.items()):
-            if pid not in self.actors:
-                del runner.watched[key]
-                runner.events.append(self._found_dead(actor, key))
+                self._forget(runner, pipe)
+                if not pipe.is_over:
+                    runner.events.append(self._died(actor, pipe))
+        for owner in [owner for owner, pid in runner.others.processes().items() if pid not in self.actors]:
+            self.ask_kernel(actor, ("", 0))
+            runner.events += runner.others.died(owner)
 
-    def _close(self, actor: Actor, runner: Runner, pipe: Pipe) -> None:
+    def _forget(self, runner: Runner, pipe: Pipe) -> None:
+        """Close its line, at the end of which an idle one ends."""
         runner.pipes = tuple(other for other in runner.pipes if other is not pipe)
-        if runner.shims.get(pipe.key) == pipe.pid:
+        if pipe.pid in runner.idle:
+            runner.idle = tuple(pid for pid in runner.idle if pid != pipe.pid)
+        elif runner.shims.get(pipe.key) == pipe.pid:
             del runner.shims[pipe.key]
-        if pipe.is_over:
-            return
-        if pipe.has_claimed:
-            runner.events.append(self._found_dead(actor, pipe.key))
-        else:
-            why = "behind" if pipe.key in self.disk.claims else "trouble"
-            runner.events.append(Refused(*pipe.key, why, self.clock_of(actor)))  # type: ignore[arg-type]
+        self.wake(pipe.pid)
 
-    def _heard(self, actor: Actor, pipe: Pipe, message: Step) -> Event:
+    def _died(self, actor: Actor, pipe: Pipe) -> Event:
+        if pipe.has_claimed:
+            return self._found_dead(actor, pipe.key)
+        why = "behind" if pipe.key in self.disk.claims or pipe.has_served else "trouble"
+        return Refused(*pipe.key, why, self.clock_of(actor))  # type: ignore[arg-type]
+
+    def _heard(self, actor: Actor, runner: Runner, pipe: Pipe, message: Step) -> Event:
         match message:
             case ("claimed", claim):
                 pipe.has_claimed = True
@@ -158,21 +199,32 @@ class Schedulers(Machine):
             case ("refused", why, slots):
                 pipe.is_over = True
                 return Refused(*pipe.key, why, self.clock_of(actor), slots)
-            case (_, None):
+            case ("ended", None, _):
                 pipe.is_over = True
                 return self._found_dead(actor, pipe.key)
-            case (_, end):
+            case ("ended", end, is_free):
                 pipe.is_over = True
+                if is_free:
+                    self._rest(runner, pipe)
                 return Ended(end, self.clock_of(actor))
         raise AssertionError(message)
 
-    def _found_dead(self, actor: Actor, key: Key, *, is_rebooted: bool = False) -> Event:
+    def _rest(self, runner: Runner, pipe: Pipe) -> None:
+        if pipe.is_last:
+            self._forget(runner, pipe)
+            return
+        del runner.shims[pipe.key]
+        runner.idle += (pipe.pid,)
+        pipe.key, pipe.has_claimed = ("", 0), False  # as all that are idle
+
+    def _found_dead(self, actor: Actor, key: Key) -> Event:
+        self.ask_kernel(actor, key)
+        found: Event = kernel.found_dead(None, key)
+        return found
+
+    def _end_of(self, actor: Actor, key: Key) -> Ended | None:
         end = self.disk.ends.get(key) if actor.host.cut <= self.now else None
-        return (
-            Ended(end, self.clock_of(actor))
-            if end is not None
-            else Vanished(*key, "rebooted" if is_rebooted else "killed")
-        )
+        return end and Ended(end, self.clock_of(actor))
 
     def interrupt(self, actor: Actor, level: int, code: int) -> None:
         self.runner(actor).events.append(Interrupted(level, code, self.clock_of(actor)))

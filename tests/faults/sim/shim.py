@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parallel_train.core import wire
 from parallel_train.core.events import Launch
 from parallel_train.core.facts import Exited, Outcome, Owner
 from tests.faults.sim import product
 from tests.faults.sim.disk import Key
-from tests.faults.sim.product import Beat, Step, Steps
+from tests.faults.sim.product import Step, Steps
 
 __all__ = ["Fate", "Order", "Step", "Steps"]
 
@@ -50,32 +49,13 @@ class Fate:
     shoots_shim: bool = False
 
 
-def shim(order: Order, owner: Owner) -> Steps:
-    """procs.shim.main."""
-    does = product.SHIM
-    for slot in sorted(order.launch.slots):
-        if not (yield "take", slot):
-            yield "report", ("refused", "busy", (slot,))
+def shim(order: Order | None, owner: Owner) -> Steps:
+    """procs.launcher.become_shim: one order after another. Without one it waits for it."""
+    while True:
+        order = order or (yield "rest", owner)
+        if order is None or not (yield from product.SHIM["main"](product.order_of(order, owner), product.report)):
             return
-    for slot in order.launch.slots:
-        yield "sign", slot
-    wanted = product.order_of(order, owner)
-    try:
-        claim, log, err = yield from does["_claim"](wanted)
-    except does["RefusedError"] as refused:
-        yield "report", ("refused", refused.why, ())
-        return
-    except OSError:
-        yield "report", ("refused", "trouble", ())
-        return
-    yield "report", ("claimed", product.claim_of(claim))
-    beat = Beat(wanted, wanted["sent"])
-    yield from beat.start()
-    end = yield from does["_run"](wanted, ([], log, err), beat, lambda _: None)
-    is_ours = yield from does["say_end"](wanted, end, lambda _: None)
-    yield from beat.withdraw()
-    yield ("unsign",)
-    yield "report", ("ended", wire.end_of(end) if is_ours else None)
+        order = None
 
 
 def launcher() -> Steps:
@@ -88,10 +68,10 @@ def stranger(slot: str, seconds: float) -> Steps:
     """A shim of another queue that uses the same card: it knows of us by the slot lock alone."""
     for _ in range(50):
         if (yield "take", slot):
-            yield "sign", slot
+            yield "sign", slot, ""
             yield "occupy", slot
             yield "sleep", seconds
-            yield ("unsign",)
+            yield "unsign", slot
             return
         yield "sleep", 0.2
 

@@ -192,7 +192,8 @@ class Story(Draws):
             elif kind == "asleep":
                 chosen.nap = world.now + chance.uniform(0, 20)
             else:
-                self.counts[f"kills of a {chosen.kind}"] += 1
+                idle = "n idle" if chosen.op[0] == "rest" else ""
+                self.counts[f"kills of a{idle} {chosen.kind}"] += 1
                 world.end(chosen.pid, killed=True)
 
     # ---- time ----

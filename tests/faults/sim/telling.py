@@ -34,6 +34,11 @@ def said(key: Key) -> str:
     return f"{key[0]}.{key[1]}"
 
 
+def called(order: Order) -> str:
+    """The shim that has this order."""
+    return f"shim {said(order.key)} of {order.worker}"
+
+
 def described(what: Any) -> str:  # noqa: C901, PLR0911  one case per kind
     """A step or what came of it, for people."""
     match what:
