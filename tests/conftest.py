@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 settings.register_profile("same", derandomize=True, database=None)
 settings.load_profile("same")
 
+# Hundreds of processes are started: each would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Unbuffered, Python forgets what could not be written; a user's tries once more as it ends, and fails.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # The product refuses variables that look like its own and are not; so do the processes of its tests.
 if os.environ.pop("PARALLEL_TRAIN_TEST_INSTALL", "") == "1":
     os.environ["TEST_INSTALL"] = "1"

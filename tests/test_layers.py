@@ -235,6 +235,13 @@ def test_the_command_line_imports_what_is_heavy_only_where_it_is_used():
     assert heavy & set(found) == set()
 
 
+@pytest.mark.parametrize("command", ["run", "status", "results", "gpus"])
+def test_who_writes_to_a_pipe_does_not_wait_for_what_draws_on_a_terminal(command):
+    code = f"import sys, parallel_train.commands.{command}; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "rich.console" not in found
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_only_the_gate_and_who_calls_a_function_of_the_user_catch_everything(name):
     broad = []

@@ -24,6 +24,7 @@ from parallel_train.core.situation import Situation
 from parallel_train.ports import Reporter
 from parallel_train.procs.logout import kills_at_logout
 from parallel_train.report import workers as words
+from parallel_train.report.outlet import Outlet
 from parallel_train.report.workers import Seen
 from parallel_train.store import records
 
@@ -147,6 +148,5 @@ def _exit_code(child: int) -> int:
 
 def _say(told: dict[str, Any]) -> None:
     seen = Seen(**told["seen"])
-    with suppress(OSError, ValueError, AttributeError):  # whoever asked for it may be gone
-        sys.stdout.write("\n".join(words.departed(seen, told["opening"], kills_at_logout())) + "\n")
-        sys.stdout.flush()
+    out = Outlet(sys.stdout, Path(os.devnull))  # whoever asked for it may be gone
+    out.say("\n".join(words.departed(seen, told["opening"], kills_at_logout())))

@@ -26,7 +26,7 @@ from parallel_train.procs.order import THREAD_CAPS
 from parallel_train.procs.runner import check_kernel
 from parallel_train.report import doctor as say
 from parallel_train.report import sharing as sharing_words
-from parallel_train.report.console import terminal
+from parallel_train.report.drawn import terminal
 from parallel_train.report.outlet import Outlet
 from parallel_train.store import queue
 

@@ -18,7 +18,8 @@ from parallel_train.procs.cards import Known
 from parallel_train.procs.gpus import Choice, Host, NoDriverError, NoneFreeError, choose, provider_of
 from parallel_train.project.reading import known_tasks
 from parallel_train.report.gpus import AttemptName, CardRow, GpusView, ProcessRow, gpus_json, sentences, sheets
-from parallel_train.report.watch import Picture, print_picture
+from parallel_train.report.table import Picture
+from parallel_train.report.watch import print_picture
 from parallel_train.store import queue
 
 

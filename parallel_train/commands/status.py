@@ -28,9 +28,9 @@ from parallel_train.project.reading import existing_queue, known_tasks, look
 from parallel_train.report import words
 from parallel_train.report.muster import muster_json, standing
 from parallel_train.report.shape import task_json
-from parallel_train.report.table import Sheet, StatusRow, shortened, status_sheet
+from parallel_train.report.table import Picture, Sheet, StatusRow, shortened, status_sheet
 from parallel_train.report.view import notice
-from parallel_train.report.watch import Picture, print_picture
+from parallel_train.report.watch import print_picture
 from parallel_train.report.words import remark
 from parallel_train.report.workers import nobody, of_search, tally, worked_on
 from parallel_train.store import searches

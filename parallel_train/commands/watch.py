@@ -11,7 +11,8 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from parallel_train.errors import ParallelTrainError
-from parallel_train.report.watch import Picture, canvas
+from parallel_train.report.table import Picture
+from parallel_train.report.watch import canvas
 
 INTERVAL = 2.0  # seconds, as watch(1) does
 

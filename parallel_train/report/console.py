@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Protocol, TextIO, cast
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from parallel_train.core.events import (
     Claimed,
@@ -38,11 +36,13 @@ from parallel_train.errors import ParallelTrainError
 from parallel_train.ports import Clock
 from parallel_train.report import summary, view, words
 from parallel_train.report.lines import Narrator
-from parallel_train.report.live import Screen
 from parallel_train.report.memory import Memory, Moment, Said
 from parallel_train.report.outlet import Outlet
-from parallel_train.report.table import Sheet, plain, rich_table
+from parallel_train.report.table import Sheet, plain
 from parallel_train.report.tail import last_lines
+
+if TYPE_CHECKING:
+    from parallel_train.report.live import Screen
 
 _SIGNS = "✓✗…"
 _PLAIN_SIGNS = str.maketrans({"✓": "OK", "✗": "FAILED", "…": "..."})
@@ -73,7 +73,7 @@ class Setup:
 def make_reporter(situation: Situation, setup: Setup, stream: TextIO | None) -> ConsoleReporter:
     """A reporter for the people at `stream` (None: the process has no output)."""
     outlet = Outlet(stream, setup.lines)
-    screen = Screen(terminal(outlet)) if outlet.isatty() and _can_draw() else None
+    screen = _screen(outlet) if outlet.isatty() and _can_draw() else None
     moment = Moment(setup.clock.monotonic(), setup.wall())
     memory = Memory.of(situation, moment)
     journal = str(setup.lines) if outlet.is_terminal else ""
@@ -82,16 +82,16 @@ def make_reporter(situation: Situation, setup: Setup, stream: TextIO | None) -> 
     return ConsoleReporter(setup, memory, narrator, outlet, screen)
 
 
-def terminal(outlet: Outlet) -> Console:
-    """A console that shows text as it is: what comes from logs and names is never read as markup."""
-    return Console(file=cast("IO[str]", outlet), markup=False, highlight=False, emoji=False)
+def _screen(outlet: Outlet) -> Screen:
+    from parallel_train.report import drawn, live  # noqa: PLC0415  rich takes its time, and a pipe has no use for it
+
+    return live.Screen(drawn.terminal(outlet))
 
 
 def print_sheet(sheet: Sheet, out: TextIO) -> None:
     """A table on a terminal, tab-separated lines elsewhere."""
     if out.isatty():
-        console = terminal(Outlet(out, Path(os.devnull)))
-        console.print(rich_table(sheet, console.width))
+        _screen(Outlet(out, Path(os.devnull))).show(sheet)
     else:
         out.write(plain(sheet) + "\n")
 
@@ -202,7 +202,7 @@ class ConsoleReporter:
         if self.screen is None:
             self.outlet.say(plain(sheet))
         else:
-            self.screen.console.print(rich_table(sheet, self.screen.console.width))
+            self.screen.show(sheet)
 
     def _leave_terminal(self) -> None:
         """From now on lines go to the file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.control import Control
 from rich.live import Live
@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from parallel_train.report import words
+from parallel_train.report.drawn import clip, rich_table
 from parallel_train.report.memory import Said
+from parallel_train.report.table import Sheet
 from parallel_train.report.view import Row, View
 
 INTERVAL = 0.25  # seconds between two drawings at least
@@ -66,6 +68,10 @@ class Screen:
         text = Text(said.text, style=_STYLES[said.kind])
         self.console.print(Text("\n").join([text, *(Text(line) for line in said.more)]))
 
+    def show(self, sheet: Sheet) -> None:
+        """Print a sheet above the table."""
+        self.console.print(rich_table(sheet, self.console.width))
+
     def stop(self) -> None:
         """Take the table off the screen."""
         if self._live is not None:
@@ -114,16 +120,6 @@ def _narrowed(wanted: list[int], over: int) -> list[int]:
     """Take `over` columns from the log (the last, where it is shown) down to 20; the task gives the rest."""
     log = min(over, max(0, wanted[-1] - 20))
     return [wanted[0], max(8, wanted[1] - (over - log)), *wanted[2:-1], wanted[-1] - log]
-
-
-def clip(text: str, width: int) -> str:
-    """`text` in at most `width` columns, cut in its middle: runs of a sweep differ at both ends."""
-    if cell_len(text) <= width:
-        return text
-    head = (width - 1) // 2
-    tail = width - 1 - head
-    backwards = chop_cells(text[::-1], tail)[0] if tail > 0 else ""
-    return f"{chop_cells(text, head)[0] if head > 0 else ''}…{backwards[::-1]}"
 
 
 def _line(text: str, width: int, style: str = "") -> Text:

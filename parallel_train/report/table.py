@@ -1,4 +1,4 @@
-"""Tables of tasks, plans and results: rows in, a sheet out, drawn by rich or written with tabs. Pure."""
+"""Tables of tasks, plans and results: rows in, a sheet out, written with tabs or drawn (see drawn). Pure."""
 
 from __future__ import annotations
 
@@ -6,26 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
-
 from parallel_train.core.task import Json
 from parallel_train.report import paste, words
-from parallel_train.report.live import clip
-
-_GAP = 2
-_NARROWEST = 12  # of a column whose text may be broken
-_STYLES = {
-    "succeeded": "green",
-    "skipped": "green",
-    "skip": "green",
-    "running": "cyan",
-    "run": "cyan",
-    "failed": "red",
-    "aborted": "red",
-    "abort": "red",
-}
 
 # How long a row stays where there is no room for all.
 _RANKS = {
@@ -84,6 +66,9 @@ class Sheet:
     best: frozenset[int] = frozenset()  # rows that stand out
     note: str = ""  # below the rows
     is_tight: bool = False  # on a terminal each row has one line: text is cut and not broken
+
+
+Picture = Sequence["Sheet | str"]  # tables and lines, from top to bottom
 
 
 def status_sheet(rows: Iterable[StatusRow]) -> Sheet:
@@ -168,30 +153,6 @@ def plain(sheet: Sheet) -> str:
     return "\n".join(["\t".join(line) for line in lines] + ([sheet.note] if sheet.note else []))
 
 
-def rich_table(sheet: Sheet, width: int) -> Table:
-    """As it fits into `width` columns: spare columns go, params fold into one, text is broken or cut."""
-    lean = _without_spare(sheet, width)
-    sheet = lean if _width(lean) <= width else _without_spare(_folded(sheet), width)
-    if sheet.is_tight:
-        sheet = _cut(sheet, width)
-    note = Text(sheet.note) if sheet.note else None
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", caption=note)
-    table.caption_justify = "left"
-    names = next((place for place, column in enumerate(sheet.columns) if column.may_break), None)
-    for place, (column, natural) in enumerate(zip(sheet.columns, _widths(sheet), strict=True)):
-        is_whole = place == names and natural <= width // 2  # easier to read than whole reasons
-        table.add_column(
-            Text(column.title),
-            justify="right" if column.is_number else "left",
-            no_wrap=is_whole or not column.may_break,
-            overflow="fold" if column.may_break else "ellipsis",
-        )
-    for place, row in enumerate(sheet.rows):
-        cells = (Text(cell, style=_STYLES.get(cell, "")) for cell in row)
-        table.add_row(*cells, style="bold" if place in sheet.best else "")
-    return table
-
-
 # ---- cells ----
 
 
@@ -221,79 +182,10 @@ def _keys(mappings: Iterable[Mapping[str, object]]) -> list[str]:
 
 
 def _without_empty(sheet: Sheet) -> Sheet:
-    return _keep(sheet, [not sheet.rows or any(row[n] for row in sheet.rows) for n in range(len(sheet.columns))])
+    return keep(sheet, [not sheet.rows or any(row[n] for row in sheet.rows) for n in range(len(sheet.columns))])
 
 
-def _keep(sheet: Sheet, kept: Sequence[bool]) -> Sheet:
+def keep(sheet: Sheet, kept: Sequence[bool]) -> Sheet:
     places = [place for place, is_kept in enumerate(kept) if is_kept]
     rows = tuple(tuple(row[place] for place in places) for row in sheet.rows)
     return replace(sheet, columns=tuple(sheet.columns[place] for place in places), rows=rows)
-
-
-def _folded(sheet: Sheet) -> Sheet:
-    """The columns that are parts of one, as one: lr=0.1 seed=1."""
-    parts = [place for place, column in enumerate(sheet.columns) if column.part_of]
-    if not parts:
-        return sheet
-    first, last = parts[0], parts[-1] + 1
-    one = Column(sheet.columns[first].part_of, may_break=True)
-    columns = (*sheet.columns[:first], one, *sheet.columns[last:])
-    rows = tuple(
-        (
-            *row[:first],
-            " ".join(f"{sheet.columns[place].title}={row[place]}" for place in parts if row[place]),
-            *row[last:],
-        )
-        for row in sheet.rows
-    )
-    return replace(sheet, columns=columns, rows=rows)
-
-
-def _cut(sheet: Sheet, width: int) -> Sheet:
-    """With text cut until it fits, that of the last column first."""
-    over = _width(sheet) - width
-    rows = sheet.rows
-    for place, natural in reversed(list(enumerate(_widths(sheet)))):
-        if over > 0 and sheet.columns[place].may_break:
-            room = max(natural - over, min(natural, _NARROWEST))
-            over -= natural - room
-            rows = tuple((*row[:place], _in(row[place], room), *row[place + 1 :]) for row in rows)
-    return replace(sheet, rows=rows)
-
-
-def _in(cell: str, room: int) -> str:
-    """Names of a sweep differ at both ends; a sentence says most at its beginning."""
-    if " " not in cell:
-        return clip(cell, room)
-    text = Text(cell)
-    text.truncate(room, overflow="ellipsis")
-    return text.plain
-
-
-def _without_spare(sheet: Sheet, width: int) -> Sheet:
-    """Without what is spare, the highest first, until it fits; little of it goes where breaking or cutting does."""
-    most = 3 if sheet.is_tight else 1
-    for spare in sorted({column.spare for column in sheet.columns if column.spare}, reverse=True):
-        if _least_width(sheet) > width or (spare > most and _width(sheet) > width):
-            sheet = _keep(sheet, [column.spare != spare for column in sheet.columns])
-    return sheet
-
-
-def _width(sheet: Sheet) -> int:
-    return sum(_widths(sheet)) + _GAP * (len(sheet.columns) - 1)
-
-
-def _least_width(sheet: Sheet) -> int:
-    """With every breakable column at its narrowest."""
-    least = (
-        min(width, _NARROWEST) if column.may_break else width
-        for column, width in zip(sheet.columns, _widths(sheet), strict=True)
-    )
-    return sum(least) + _GAP * (len(sheet.columns) - 1)
-
-
-def _widths(sheet: Sheet) -> list[int]:
-    return [
-        max(cell_len(column.title), *(cell_len(row[place]) for row in sheet.rows), 0)
-        for place, column in enumerate(sheet.columns)
-    ]

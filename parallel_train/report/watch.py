@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.text import Text
-
-from parallel_train.report.console import terminal
 from parallel_train.report.outlet import Outlet
-from parallel_train.report.table import Sheet, plain, rich_table
+from parallel_train.report.table import Picture, plain
 
-Picture = Sequence["Sheet | str"]  # tables and lines, from top to bottom
-
-
-class Canvas(Protocol):
-    def __call__(self, picture: Picture, head: str) -> None:
-        """Draw `picture` in the place of the one before; `head` stands above it."""
+if TYPE_CHECKING:
+    from parallel_train.report.drawn import Canvas
 
 
 def print_picture(picture: Picture, out: TextIO) -> None:
     """Once."""
     if out.isatty():
-        console = terminal(Outlet(out, Path(os.devnull)))
-        console.print(_drawn(picture, console.width))
+        from parallel_train.report import drawn  # noqa: PLC0415  rich takes its time, and a pipe has no use for it
+
+        console = drawn.terminal(Outlet(out, Path(os.devnull)))
+        console.print(drawn.rich_picture(picture, console.width))
     else:
         out.write(_plain(picture))
 
@@ -45,16 +38,17 @@ def canvas(out: TextIO, *, is_for_programs: bool = False) -> Iterator[Canvas]:
     if not (out.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}):
         yield lambda picture, head: _append(out, f"{head}\n{_plain(picture)}\n")
         return
-    console = terminal(Outlet(out, Path(os.devnull)))
+    from parallel_train.report import drawn  # noqa: PLC0415  as above
+
     last: list[Picture] = []
     try:
-        with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False) as live:
+        with drawn.in_place(Outlet(out, Path(os.devnull))) as draw:
 
-            def draw(picture: Picture, head: str) -> None:
+            def keep(picture: Picture, head: str) -> None:
                 last[:] = [picture]
-                live.update(Group(Text(head, "dim"), Text(), _drawn(picture, console.width)), refresh=True)
+                draw(picture, head)
 
-            yield draw
+            yield keep
     finally:
         for picture in last:
             print_picture(picture, out)
@@ -63,15 +57,6 @@ def canvas(out: TextIO, *, is_for_programs: bool = False) -> Iterator[Canvas]:
 def _append(out: TextIO, text: str) -> None:
     out.write(text)
     out.flush()
-
-
-def _drawn(picture: Picture, width: int) -> RenderableType:
-    parts: list[RenderableType] = []
-    for place, part in enumerate(picture):
-        if place and not (isinstance(part, str) and isinstance(picture[place - 1], str)):
-            parts.append(Text())
-        parts.append(Text(part) if isinstance(part, str) else rich_table(part, width))
-    return Group(*parts)
 
 
 def _plain(picture: Picture) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from parallel_train.core import explain, policy
@@ -87,6 +88,11 @@ def span(seconds: float) -> str:
 
 def slot(gpus: Sequence[str]) -> str:
     """The slots of one attempt: GPU 0, GPU 0-1, GPU 0,2, CPU 0."""
+    return _slot(tuple(gpus))
+
+
+@lru_cache(maxsize=256)
+def _slot(gpus: tuple[str, ...]) -> str:
     if not gpus:
         return "no GPU"
     kind = "CPU" if all(label.startswith("cpu") for label in gpus) else "GPU"

@@ -50,8 +50,9 @@ def ours(root: Path) -> Iterator[Path]:
 
 def lock_files(root: Path) -> Iterator[Path]:
     for path in Path(locks.place()).iterdir():
-        if str(root / QUEUE).encode() in path.read_bytes():
-            yield path
+        with suppress(FileNotFoundError):  # another test's, which took it away since
+            if str(root / QUEUE).encode() in path.read_bytes():
+                yield path
 
 
 def use_everything(call: Caller, project: Project, *shared: str) -> None:

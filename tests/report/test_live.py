@@ -11,7 +11,8 @@ from rich.console import Console
 from parallel_train.core.apply import apply
 from parallel_train.core.events import Interrupted
 from parallel_train.core.slots import Pool
-from parallel_train.report.live import INTERVAL, Screen, clip, frame
+from parallel_train.report.drawn import clip
+from parallel_train.report.live import INTERVAL, Screen, frame
 from parallel_train.report.memory import Memory, Moment, Said
 from parallel_train.report.view import view
 from tests.support.builders import claimed, cpu, ended, gpu, pool, situation, task

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from parallel_train.report.drawn import rich_table
 from parallel_train.report.table import (
     PlanRow,
     ResultRow,
@@ -14,7 +15,6 @@ from parallel_train.report.table import (
     plain,
     plan_sheet,
     results_sheet,
-    rich_table,
     status_sheet,
 )
 
