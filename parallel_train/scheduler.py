@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from parallel_train.core import policy
+from parallel_train.core import lent, policy
 from parallel_train.core.apply import apply
 from parallel_train.core.cluster import AskCluster, Dismiss, Enlist
 from parallel_train.core.decide import decide, wake_at
@@ -48,6 +48,7 @@ class Scheduler:
     reporter: Reporter
     clock: Clock
     poll: float = policy.POLL  # seconds between two looks at what others wrote
+    poll_most: float = policy.POLL  # and where many share the disk (see lent.poll)
     cluster: Cluster | None = None  # where the situation has a roster
     looked_at: float = 0.0
     had_company: bool = False
@@ -90,7 +91,8 @@ class Scheduler:
 
     def _patience(self, now: float) -> float:
         """Seconds to wait for an event: until something comes due, the screen is old, or others may have written."""
-        times = [self.reporter.tick(self.situation, now), self.poll]
+        poll = lent.poll(self.situation, self.poll, self.poll_most)
+        times = [self.reporter.tick(self.situation, now), poll]
         due = wake_at(self.situation, now)
         if due is not None:
             times.append(due - now)
@@ -99,7 +101,7 @@ class Scheduler:
     def _look_around(self) -> None:
         """Read what people asked for and, while others work here too, what they wrote."""
         now = self.clock.monotonic()
-        if now - self.looked_at >= self.poll:
+        if now - self.looked_at >= lent.poll(self.situation, self.poll, self.poll_most):
             self.looked_at = now
             if self.is_withdrawn:
                 self._rejoin()

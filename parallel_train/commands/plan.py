@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parallel_train.commands import select
 from parallel_train.commands.options import RunOptions
@@ -20,8 +21,11 @@ from parallel_train.core.task import Task, has_late
 from parallel_train.errors import NoTaskFileError, NothingSelectedError, UsageError
 from parallel_train.procs import cores, gpus, process
 from parallel_train.report import paste
-from parallel_train.store import preflight, taskfile
+from parallel_train.store import preflight
 from parallel_train.store.inputs import Fingerprints, identities
+
+if TYPE_CHECKING:
+    from parallel_train.store import taskfile
 
 DEFAULT_FILE = "tasks/default.yaml"
 
@@ -88,6 +92,8 @@ def _custom_file() -> str:
 
 def read_tasks(asked: Asked, options: RunOptions, project: Path, queue: Path) -> taskfile.TaskFile:
     """The tasks of the file, with their identities. Raises TaskFileError or UsageError."""
+    from parallel_train.store import taskfile  # noqa: PLC0415  it takes its time, and a worker reads no task files
+
     if not os.path.exists(asked.file):  # noqa: PTH110  Path raises for a word that is too long
         init = f": name a task file, or write that one with {paste.command('init')}"
         hint = init if asked.file == DEFAULT_FILE else ""

@@ -94,8 +94,8 @@ def work(
         abridge(situation)
         runner = LocalRunner(surroundings(prepared, options), signals)
         shown = reporter if leaving is None else _departing(prepared, reporter, leaving, notes)
-        poll = min(policy.POLL, contact.interval(options.lease))
-        return Scheduler(situation, disk, runner, shown, reporter.setup.clock, poll, prepared.cluster).run()
+        least, most = (min(seconds, contact.interval(options.lease)) for seconds in (policy.POLL, policy.POLL_MOST))
+        return Scheduler(situation, disk, runner, shown, reporter.setup.clock, least, most, prepared.cluster).run()
     finally:
         reporter.stop()
         signals.close()

@@ -20,7 +20,7 @@ from parallel_train.core.events import (
     Watch,
 )
 from parallel_train.core.facts import Claim, Lost, LostBy
-from parallel_train.core.lent import has_work, is_of_use, worth_starting
+from parallel_train.core.lent import carried, has_work, in_time, is_of_use
 from parallel_train.core.situation import Key, Situation
 from parallel_train.core.state import Ended, Line, Running, State, Waiting, is_satisfied
 
@@ -80,20 +80,24 @@ def _dead(s: Situation) -> Iterator[tuple[Claim, LostBy]]:
 def _launches(s: Situation, now: float) -> Iterator[Launch]:
     room = s.wishes.at_once - len(s.mine) if s.wishes.at_once else len(s.lines)
     free = s.pool.free(now)
-    fitting = worth_starting(s, _in_order(s, s.ready, now, is_cpu=False), now)
-    for line in islice(_ours_first(fitting, s.company), len(free)):
+    for line in islice(_worth_starting(s, s.ready, now, is_cpu=False), len(free)):
         if room < 1 or line.task.gpus > len(free):
             break  # a wide task comes first: slots that come free are kept for it
         taken, free = free[: line.task.gpus], free[line.task.gpus :]
         room -= 1
         yield _launch(s, line, taken)
     free_cpu = s.pool.free_cpu(now)
-    fitting = worth_starting(s, _in_order(s, s.ready_cpu, now, is_cpu=True), now)
-    for name, line in zip(free_cpu, _ours_first(fitting, s.company), strict=False):
+    for name, line in zip(free_cpu, _worth_starting(s, s.ready_cpu, now, is_cpu=True), strict=False):
         if room < 1:
             break
         room -= 1
         yield _launch(s, line, [name])
+
+
+def _worth_starting(s: Situation, ready: list[Key], now: float, *, is_cpu: bool) -> Iterator[Line]:
+    """What is ready, in the order in which this worker tries to start it, as far as it has slots for it, and time."""
+    fitting = carried(s, _in_order(s, ready, now, is_cpu=is_cpu))
+    return in_time(s, _ours_first(fitting, s.company), now)
 
 
 def _in_order(s: Situation, ready: list[Key], now: float, *, is_cpu: bool) -> Iterator[Line]:

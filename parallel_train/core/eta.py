@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from parallel_train.core.facts import End, verdict
 from parallel_train.core.situation import Situation
-from parallel_train.core.task import Task, kind_of
+from parallel_train.core.task import Kind, Task, kind_of
 
 _TASKS_PER_SECOND = 10_000  # counted at most: a larger run is guessed anew less often
 
@@ -35,9 +35,10 @@ class Pace:
     and less often where there are more tasks. In between, the last guess runs down with the clock.
     """
 
-    kinds: dict[str, str] = field(default_factory=dict)  # task -> kind
-    widths: dict[str, int] = field(default_factory=dict)  # kind -> slots that one of its tasks takes
-    took: dict[str, _Took] = field(default_factory=dict)
+    numbers: dict[Kind, int] = field(default_factory=dict)  # by which the kinds go here; 0: not known
+    kinds: dict[str, int] = field(default_factory=dict)  # task -> kind
+    widths: dict[int, int] = field(default_factory=dict)  # kind -> slots that one of its tasks takes
+    took: dict[int, _Took] = field(default_factory=dict)
     all: _Took = field(default_factory=_Took)
     _ends_at: float | None = None
     _next_guess: float = 0.0
@@ -53,9 +54,7 @@ class Pace:
 
     def note(self, task: Task, end: End | None = None) -> None:
         """Learn of a task, and how an attempt of it ended."""
-        kind = kind_of(task)
-        if self.kinds.get(task.id) != kind:
-            self.kinds[task.id] = kind
+        kind = self.kinds[task.id] = self.numbers.setdefault(kind_of(task), len(self.numbers) + 1)
         self.widths[kind] = max(1, task.gpus)
         if end is not None and verdict(end) == "succeeded":
             self.took.setdefault(kind, _Took()).add(end.seconds)
@@ -80,10 +79,10 @@ class Pace:
         if mean is None:
             return None
         live = {task: age for task, age in running.items() if task in situation.open and task in self.kinds}
-        oldest: dict[str, float] = {}
+        oldest: dict[int, float] = {}
         for task, age in live.items():
             oldest[self.kinds[task]] = max(age, oldest.get(self.kinds[task], 0.0))
-        waiting = Counter(self.kinds.get(task, "") for task in situation.open - live.keys())
+        waiting = Counter(self.kinds.get(task, 0) for task in situation.open - live.keys())
         expected = {
             # One that runs for longer than the others took says that its kind takes longer.
             kind: max(self._mean(kind, mean), oldest.get(kind, 0.0))
@@ -95,7 +94,7 @@ class Pace:
         work += sum(expected[kind] * number * self.widths.get(kind, 1) for kind, number in waiting.items())
         return max(longest, work / _slots(situation, len(live)))
 
-    def _mean(self, kind: str, otherwise: float) -> float:
+    def _mean(self, kind: int, otherwise: float) -> float:
         took = self.took.get(kind)
         mean = took.mean if took else None
         return otherwise if mean is None else mean

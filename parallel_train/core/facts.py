@@ -106,6 +106,11 @@ class End:
     max_rss_kib: int = 0
     cpu_seconds: float = 0.0
     swept: int = 0  # processes of the task that had outlived it
+    # What decisions hang on of its claim, for whoever needs no more; round 0: its claim alone says it.
+    round: int = 0
+    identity: str = ""
+    needs: Mapping[str, int] = field(default_factory=dict)
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,14 @@ class Attempt:
     def has_run(self) -> bool:
         """Whether its command was surely executed (or is about to be)."""
         return self.end is None or (bool(self.end.started) and not isinstance(self.end.outcome, Lost))
+
+
+def claim_in(end: End) -> Claim | None:
+    """The claim of that attempt as far as its end repeats it; None where it does not."""
+    if not end.round:
+        return None
+    owner = Owner(end.worker, "", "", "", "", 0, 0)
+    return Claim(end.task, end.attempt, end.round, end.identity, end.needs, owner, (), (), "", "")
 
 
 def verdict(end: End) -> Verdict:

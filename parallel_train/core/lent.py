@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice
 
 from parallel_train.core import policy
@@ -10,17 +11,28 @@ from parallel_train.core.situation import Situation
 from parallel_train.core.state import Line, Waiting
 
 
-def worth_starting(s: Situation, lines: Iterable[Line], now: float) -> Iterator[Line]:
-    """Those of `lines` that this worker has slots for, and time."""
-    carried = (line for line in lines if s.carries(line.task.gpus))
+def carried(s: Situation, lines: Iterable[Line]) -> Iterator[Line]:
+    """Those of `lines` that this worker has slots for."""
+    carries = cache(s.carries)  # asked for many lines, of few widths
+    return (line for line in lines if carries(line.task.gpus))
+
+
+def in_time(s: Situation, lines: Iterator[Line], now: float) -> Iterator[Line]:
+    """Those of `lines` that this worker has time for."""
     if not s.limit.is_known:
-        return carried
-    return (line for line in islice(carried, policy.READY_LOOKED_AT) if s.limit.leaves_room(line.task, now))
+        return lines
+    return (line for line in islice(lines, policy.READY_LOOKED_AT) if s.limit.leaves_room(line.task, now))
+
+
+def poll(s: Situation, least: float, most: float) -> float:
+    """Seconds between two looks at what others wrote. Whoever asked for the allocations looks as often as ever."""
+    wanted = least * s.company.size / policy.LOOKERS if s.wishes.is_lent else least
+    return max(least, min(wanted, most))
 
 
 def has_work(s: Situation, now: float) -> bool:
     """Whether something is ready for this worker, or comes due."""
-    return bool(s.to_open) or any(True for _ in worth_starting(s, s.to_start(), now))
+    return bool(s.to_open) or any(True for _ in in_time(s, carried(s, s.to_start()), now))
 
 
 def is_of_use(s: Situation, now: float) -> bool:

@@ -9,7 +9,7 @@ from itertools import takewhile
 from parallel_train.core import policy
 from parallel_train.core.facts import TIME_UP, End, verdict
 from parallel_train.core.state import Line
-from parallel_train.core.task import Task, kind_of
+from parallel_train.core.task import Kind, Task, kind_of
 
 
 def cut_off(line: Line) -> int:
@@ -26,7 +26,7 @@ class Limit:
     span: float = math.inf  # seconds that it had at its beginning, and would have again in another turn
     is_near: bool = False  # the cluster has said so
     has_served: bool = False  # whether it has run anything
-    took: dict[str, float] = field(default_factory=dict)  # kind of task -> seconds of the longest success
+    took: dict[Kind, float] = field(default_factory=dict)  # seconds of the longest success
 
     @property
     def is_known(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+Kind: TypeAlias = "tuple[str | None, int, tuple[tuple[str, str | bool], ...]]"  # see `kind_of`
 
 # What is only known at launch stands between two NUL bytes: no argument, path or variable can hold one.
 _LATE = re.compile("\0([a-z_]+)\0")
@@ -22,7 +23,7 @@ def late(name: str) -> str:
 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """Replace the late marks in `text`. Raises KeyError for one that has no value."""
-    return _LATE.sub(lambda mark: values[mark[1]], text)
+    return _LATE.sub(lambda mark: values[mark[1]], text) if "\0" in text else text
 
 
 def show(text: str) -> str:
@@ -87,10 +88,10 @@ class Task:
     is_call: bool = False
 
 
-def kind_of(task: Task) -> str:
+def kind_of(task: Task) -> Kind:
     """Tasks of one kind should take about as long: same stage, width and params, numbers left aside."""
-    texts = {name: value for name, value in task.params.items() if isinstance(value, str | bool)}
-    return json.dumps([task.stage, task.gpus, texts], sort_keys=True)
+    texts = [(name, value) for name, value in task.params.items() if isinstance(value, str | bool)]
+    return task.stage, task.gpus, tuple(sorted(texts))
 
 
 def is_secret(variable: str) -> bool:

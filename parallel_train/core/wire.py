@@ -33,6 +33,8 @@ from parallel_train.core.slots import Device
 from parallel_train.core.task import DoneWhen, Metric, Task, fill
 
 Data = Mapping[str, Any]
+_SEQUENCE = (list, tuple)
+_MAPPING = (dict, Mapping)  # what JSON gives is known at the first look
 _OUTPUTS = {state: state for state in get_args(OutputState)}  # one string for all tasks: a situation keeps it
 Check = Callable[[Any], bool]
 
@@ -71,11 +73,15 @@ def _or_none(check: Check) -> Check:
 
 
 def _many(check: Check) -> Check:
-    return lambda value: isinstance(value, list | tuple) and all(map(check, value))
+    return lambda value: isinstance(value, _SEQUENCE) and all(map(check, value))
+
+
+def _some(check: Check) -> Check:
+    return lambda value: isinstance(value, _SEQUENCE) and len(value) > 0 and all(map(check, value))
 
 
 def _mapping(check: Check) -> Check:
-    return lambda value: isinstance(value, Mapping) and all(map(check, value.values()))
+    return lambda value: isinstance(value, _MAPPING) and all(map(check, value.values()))
 
 
 def _one_of(literal: Any) -> Check:
@@ -85,7 +91,7 @@ def _one_of(literal: Any) -> Check:
 _LATE = dict.fromkeys(("python", "data_root", "home"), "")
 # By the name or the type of a field, as it is written there. Those that are in neither have a function of their own.
 _UNFILLED: Mapping[str, Check] = {
-    "command": lambda value: _many(_is_unfilled)(value) and len(value) > 0,
+    "command": _some(_is_unfilled),
     "cwd": _is_unfilled,
     "env": _mapping(_is_unfilled),
 }
@@ -182,22 +188,18 @@ def end_data(end: End) -> dict[str, Any]:
 
 
 def outcome_of(data: Data) -> Outcome:
-    match dict(data):
-        case {"exited": int(code), **others}:
-            found: Outcome = Exited(code)
-        case {"signalled": int(number), **others}:
-            found = Signalled(number)
-        case {"timed_out": True, **others}:
-            found = TimedOut()
-        case {"not_started": str(why), **others}:
-            found = NotStarted(why)
-        case {"lost": why, **others} if why == "damaged" or why in get_args(LostBy):
-            found = Lost(why)
-        case _:
-            raise ValueError(f"{data} is no outcome")
-    if others:
-        raise ValueError(f"{data} is more than one outcome")
-    return found
+    match tuple(dict(data).items()):
+        case (("exited", int(code)),):
+            return Exited(code)
+        case (("signalled", int(number)),):
+            return Signalled(number)
+        case (("timed_out", True),):
+            return TimedOut()
+        case (("not_started", str(why)),):
+            return NotStarted(why)
+        case (("lost", why),) if why == "damaged" or why in get_args(LostBy):
+            return Lost(why)
+    raise ValueError(f"{data} is no outcome")
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:
@@ -278,12 +280,14 @@ def task_data(task: Task) -> dict[str, Any]:
 
 def _known(kind: Any, data: Data) -> dict[str, Any]:
     """The fields that this version knows: a newer writer may have added some."""
-    if not isinstance(data, Mapping):
+    if not isinstance(data, _MAPPING):
         raise TypeError(f"{data!r} is no {kind.__name__}")
     checks = _FIELDS[kind]
-    found = {name: value for name, value in data.items() if name in checks}
-    for name, value in found.items():
-        fits = checks[name]
-        if fits is not None and not fits(value):
-            raise ValueError(f"{name} can't be {value!r}")
+    found = {}
+    for name, value in data.items():
+        if name in checks:
+            fits = checks[name]
+            if fits is not None and not fits(value):
+                raise ValueError(f"{name} can't be {value!r}")
+            found[name] = value
     return found

@@ -53,6 +53,7 @@ class _Disk:
         self._has_every_program = has_every_program
         self._made = {os.path.normpath(project / task.output) for task in tasks if task.output is not None}
         self._there: dict[str, bool] = {}
+        self._folders: dict[str, bool] = {}
         self._programs: dict[tuple[str, str | None], bool] = {}
         self._refusals: dict[Path, str] = {}
 
@@ -63,6 +64,11 @@ class _Disk:
             made = at in self._made or any(str(parent) in self._made for parent in Path(at).parents)
             self._there[path] = made or os.path.exists(at)  # noqa: PTH110 - many paths, as text
         return self._there[path]
+
+    def is_folder(self, path: str) -> bool:
+        if path not in self._folders:
+            self._folders[path] = os.path.isdir(path)  # noqa: PTH112 - many paths, as text
+        return self._folders[path]
 
     def has_program(self, program: str, search: str | None) -> bool:
         key = (program, search)
@@ -85,7 +91,7 @@ class _Disk:
 
 def _of(task: Task, late_values: Mapping[str, str], disk: _Disk) -> Iterator[str]:
     cwd = os.path.join(disk.project, fill(task.cwd, late_values))  # noqa: PTH118 - many paths, as text
-    if os.path.isdir(cwd):  # noqa: PTH112 - many paths, as text
+    if disk.is_folder(cwd):
         if not task.shell:
             yield from _of_command(task, cwd, late_values, disk)
     elif os.path.exists(cwd):  # noqa: PTH110 - many paths, as text

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from parallel_train.core import wire
@@ -21,10 +22,10 @@ from parallel_train.core.events import (
     Vanished,
     Warned,
 )
-from parallel_train.core.facts import Array, Claim, End, Lost, Owner, Request, Round
+from parallel_train.core.facts import Array, Claim, End, Lost, Owner, Request, Round, claim_in, verdict
 from parallel_train.core.task import Task
 from parallel_train.errors import UsageError
-from parallel_train.store import arrays, records, requests, submissions
+from parallel_train.store import arrays, naming, records, requests, submissions
 from parallel_train.store.folders import KINDS, NAME, create
 from parallel_train.store.presence import Presence, Stranger, beat_of, names
 
@@ -50,6 +51,7 @@ class DiskQueue(Presence):
     interest: frozenset[str] | None = None  # only these tasks' records are read
     sources: set[str] = field(default_factory=set)  # whose submissions are followed; with `everything` all are:
     everything: bool = False
+    is_brief: bool = False  # of others' successes only the ends are read, which repeat what decisions hang on
     submission: int = 0  # those newer than this one, which the caller knows
     request: int = 0  # what is added or retried by later requests than this one joins
     survey: Callable[[Sequence[Task]], list[Event]] = lambda _: []  # what stands at the outputs of added tasks
@@ -82,52 +84,52 @@ class DiskQueue(Presence):
         """
         # Ends are listed first and told last: whoever has an end here has its claim and its round listed too.
         kinds = ("ends", "claims", "rounds", "requests", "tasks", "workers", "arrays")
-        listed = {kind: set(names(self.folder / kind)) for kind in kinds}
-        listed["claims"] |= listed["ends"]  # a cache may list an end before its claim
+        listed = {kind: names(self.folder / kind) for kind in kinds}
+        listed["claims"] += listed["ends"]  # a cache may list an end before its claim
+        new = {kind: self._unseen(kind, found) for kind, found in listed.items()}
         company = list(self.company())
-        asked = self._numbered("requests", listed["requests"], lambda data: Requested(wire.request_of(data)))
-        news = self._news(listed["tasks"], [told.request for told in asked if isinstance(told, Requested)])
-        fresh = {kind: self._fresh(kind, listed[kind], news.added) for kind in ("rounds", "claims", "ends")}
-        unknown = self._unknown_workers(listed["workers"])
+        asked = self._numbered("requests", new["requests"], lambda data: Requested(wire.request_of(data)))
+        news = self._news(new["tasks"], [told.request for told in asked if isinstance(told, Requested)])
+        fresh = {kind: self._of_interest(new[kind], listed[kind], news.added) for kind in ("rounds", "claims", "ends")}
+        unknown = self._unknown_workers(new["workers"])
         events: list[Event] = [*news.events, *unknown, *(e for e in asked if isinstance(e, Warned))]
         requests_ = [e.request for e in asked if isinstance(e, Requested)]
         again = [r for r in self._requests.values() if not news.added.isdisjoint(r.tasks)]
         events += [Requested(r) for r in sorted([*again, *requests_], key=lambda r: r.number)]
         living = {owner.worker for owner, _ in company}
-        events += self._records(fresh, listed["ends"], living, now)
-        events += self._numbered("arrays", listed["arrays"], lambda data: arrays.told(data, living))
+        events += self._records(fresh, living, now)
+        events += self._numbered("arrays", new["arrays"], lambda data: arrays.told(data, living))
         if news.joined:
             events.append(Joined(news.joined))
-        events += self._silent(listed["ends"])  # the last that may raise
+        events += self._silent(fresh["ends"])  # the last that may raise
         self._requests.update({r.number: r for r in requests_})
         self.request = max([self.request, *self._requests])
-        self.submission = max([self.submission, *map(submissions.number_of, listed["tasks"])])
+        self.submission = max([self.submission, *map(submissions.number_of, new["tasks"])])
         self.sources |= news.sources
         if self.interest is not None:
             self.interest |= news.added
         events += self.share(company)
-        for kind, found in listed.items():
+        for kind, found in new.items():
             self._seen.setdefault(kind, set()).update(found)
         return events
 
     def _unseen(self, kind: str, listed: Iterable[str]) -> set[str]:
         """The names in a folder that were not there before."""
-        return set(listed) - self._seen.get(kind, set())
+        seen = self._seen.get(kind, ())
+        return {name for name in listed if name not in seen}
 
-    def _fresh(self, kind: str, listed: Iterable[str], added: frozenset[str]) -> set[str]:
+    def _of_interest(self, new: set[str], listed: Iterable[str], added: frozenset[str]) -> set[str]:
         """What is new of interest, and what was passed over of tasks that are of interest only now."""
-        new = self._unseen(kind, listed)
         if self.interest is not None:
-            new = {name for name in new if _split(name)[0] in self.interest}
-        return new | {name for name in listed if _split(name)[0] in added} if added else new
+            new = {name for name in new if naming.split(name)[0] in self.interest}
+        return new | {name for name in listed if naming.split(name)[0] in added} if added else new
 
-    def _numbered(self, kind: str, listed: Iterable[str], read: Callable[[dict[str, Any]], Event]) -> list[Event]:
-        new = sorted(filter(records.number, self._unseen(kind, listed)), key=int)
-        return [e for name in new for e in self._told(kind, name, read)]
+    def _numbered(self, kind: str, new: Iterable[str], read: Callable[[dict[str, Any]], Event]) -> list[Event]:
+        numbers = sorted(filter(records.number, new), key=int)
+        return [e for name in numbers for e in self._told(kind, name, read)]
 
-    def _news(self, listed: Iterable[str], asked: Sequence[Request]) -> News:
+    def _news(self, new: Collection[str], asked: Sequence[Request]) -> News:
         """What was submitted, added or retried since, as far as this worker takes it up."""
-        new = self._unseen("tasks", listed)
         warned = [Warned(text) for text in submissions.damage(self.folder / "tasks", new)]
         if warned:
             self._set_aside(*(("tasks", n) for n in new if not records.is_whole(str(self.folder / "tasks" / n))))
@@ -152,27 +154,33 @@ class DiskQueue(Presence):
                 events += [Submitted(source, found.tasks), *self.survey(tasks)]
         return News(events, frozenset(joined), frozenset(added), frozenset(sources))
 
-    def _records(
-        self, fresh: Mapping[str, set[str]], ended: set[str], living: Collection[str], now: float
-    ) -> list[Event]:
-        def claimed(data: dict[str, Any]) -> Claimed:
-            return self._claimed(wire.claim_of(data), living)
-
+    def _records(self, fresh: Mapping[str, Collection[str]], living: Collection[str], now: float) -> list[Event]:
+        ended = fresh["ends"]
         events: list[Event] = []
-        for name in _in_order(fresh["rounds"]):
+        for name in naming.in_order(fresh["rounds"]):
             events += self._told("rounds", name, lambda data: RoundOpened(wire.round_of(data)))
-        for name in _in_order(fresh["claims"]):
+        over = naming.in_order(ended)
+        ends = {name: self._told("ends", name, lambda data: Ended(wire.end_of(data), now)) for name in over}
+        for name in naming.in_order(fresh["claims"]):
+            known = _repeated(ends.get(name, ()))
+            if known and self.is_brief and known.claim.owner.worker != self.owner.worker:
+                events.append(known)
+                continue
+            read = self._over if name in ended else partial(self._claimed, living=living)
             try:
-                events += self._told("claims", name, self._over if name in ended else claimed)
+                told = self._told("claims", name, read)
             except FileNotFoundError:
                 if name not in ended:
                     raise
-                events += self._damaged("claims", name)  # which a power loss took: the number stays taken
-        for name in _in_order(fresh["ends"]):
-            events += self._told("ends", name, lambda data: Ended(wire.end_of(data), now))
+                told = self._damaged("claims", name)  # which a power loss took: the number stays taken
+            is_lost = any(isinstance(event, Claimed) and not event.claim.identity for event in told)
+            # What has succeeded is not run again because its claim can't be read.
+            events += [event for event in told if isinstance(event, Warned)] + [known] if known and is_lost else told
+        for end in ends.values():
+            events += end
         return events
 
-    def _silent(self, ended: set[str]) -> Iterator[Event]:
+    def _silent(self, ended: Collection[str]) -> Iterator[Event]:
         """What the beats say of attempts whose owner can't be seen."""
         for name, claim in list(self._strange.items()):
             if name in ended:
@@ -186,10 +194,10 @@ class DiskQueue(Presence):
             elif found.is_lost != was_lost:
                 yield Silent(claim.task, claim.attempt, is_back=was_lost)
 
-    def _unknown_workers(self, listed: Iterable[str]) -> list[Event]:
+    def _unknown_workers(self, new: Iterable[str]) -> list[Event]:
         """A warning for each new worker of whom nobody can say who it is; the others are for `company`."""
         told: list[Event] = []
-        for name in self._unseen("workers", listed):
+        for name in new:
             path = str(self.folder / "workers" / name)
             try:
                 wire.owner_of(records.read_one(path)["owner"])
@@ -211,10 +219,10 @@ class DiskQueue(Presence):
 
     def _read(self, kind: str, name: str, read: Callable[[dict[str, Any]], Value]) -> Value:
         """The record of that name. Raises DamagedError, also for a whole one that is not what its name says."""
-        path = str(self.folder / kind / name)
+        path = f"{self.folder}/{kind}/{name}"  # a Path for each of a million records would take its time
         try:
             data = records.read_one(path)
-            _check_name(kind, name, data)
+            naming.check(kind, name, data)
             return read(data)
         except records.NewerVersionError as error:
             raise UsageError(f"{path}: {error}") from error
@@ -239,7 +247,7 @@ class DiskQueue(Presence):
 
     def _damaged(self, kind: str, name: str) -> list[Event]:
         """A damaged record keeps its name and is never taken for absent."""
-        task, number = _split(name)
+        task, number = naming.split(name)
         if kind in {"requests", "arrays"}:
             return []  # nobody can say what was asked for
         if kind == "ends":
@@ -255,7 +263,8 @@ class DiskQueue(Presence):
     def _over(data: dict[str, Any]) -> Claimed:
         return Claimed(wire.claim_of(data), is_here=False)
 
-    def _claimed(self, claim: Claim, living: Collection[str]) -> Claimed:
+    def _claimed(self, data: dict[str, Any], living: Collection[str]) -> Claimed:
+        claim = wire.claim_of(data)
         is_orphan = claim.owner.worker not in living
         if self.is_alive(claim.owner) is None:
             self._strange[f"{claim.task}.{claim.attempt}"] = claim
@@ -296,25 +305,15 @@ class DiskQueue(Presence):
             return Ended(replace(end, outcome=Lost("damaged")))
 
 
+def _repeated(told: Sequence[Event]) -> Claimed | None:
+    """The claim of a success, if its end says enough of it."""
+    for event in told:
+        if isinstance(event, Ended) and verdict(event.end) == "succeeded":
+            claim = claim_in(event.end)
+            return None if claim is None else Claimed(claim, is_here=False)
+    return None
+
+
 def _unreadable_round(task: str, number: int) -> Round:
     """What stands for a damaged round: of no identity that anybody asks for, so that the next one is opened."""
     return Round(task, number, "", "asked for", aside=True)
-
-
-def _check_name(kind: str, name: str, data: Mapping[str, Any]) -> None:
-    """Raises DamagedError for a whole record that lies under the name of another."""
-    number = data["attempt" if kind in {"claims", "ends"} else "number"]
-    if name != (f"{number}" if kind in {"requests", "arrays"} else f"{data['task']}.{number}"):
-        raise records.DamagedError("it is another record's")
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    """Records in the order of their numbers; other names are none."""
-    numbered = [(task, int(number), name) for name in names for task, number in [_split(name)] if number]
-    return [name for _, _, name in sorted(numbered)]
-
-
-def _split(name: str) -> tuple[str, str]:
-    """(task, number) of a record's name; number is empty where the name is none of ours."""
-    task, _, number = name.rpartition(".")
-    return (task, number) if task and records.number(number) else (name, "")

@@ -173,6 +173,7 @@ def submit(
         except OSError as error:
             raise UsageError(f"can't write to the queue folder {folder.parent}: {error.strerror}") from error
         if is_ours:
+            _judged[_mark(folder / f"{number:06d}.jsonl")] = False
             return Submission(number, source, at, now), before
 
 

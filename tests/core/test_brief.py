@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from parallel_train.core import state
 from parallel_train.core.apply import apply
-from parallel_train.core.events import Requested, RoundOpened
-from parallel_train.core.facts import Request
+from parallel_train.core.events import Claimed, Ended, Requested, RoundOpened
+from parallel_train.core.facts import Request, claim_in, verdict
 from parallel_train.core.situation import abridge
-from parallel_train.core.state import Ended
 from tests.support.builders import NotStarted, claimed, ended, found, ran, round_, situation, task
 
 NEED = task("need", number=1)
@@ -66,6 +66,36 @@ def facts(line):
     )
 
 
+def by_ends(events):
+    """The same history for somebody who reads of successes what their ends repeat."""
+    claims = {(e.claim.task, e.claim.attempt): e.claim for e in events if isinstance(e, Claimed)}
+    told = {}
+    for end in (event.end for event in events if isinstance(event, Ended)):
+        claim = claims[end.task, end.attempt]
+        said = replace(end, round=claim.round, identity=claim.identity, needs=claim.needs, worker=claim.owner.worker)
+        if verdict(end) == "succeeded":
+            told[end.task, end.attempt] = claim_in(said)
+    return [
+        replace(e, claim=told.get((e.claim.task, e.claim.attempt), e.claim)) if isinstance(e, Claimed) else e
+        for e in events
+    ]
+
+
+@pytest.mark.parametrize("events", HISTORIES.values(), ids=HISTORIES.keys())
+def test_what_follows_from_the_ends_of_successes_is_the_same(events):
+    whole, brief = situation(NEED, A), situation(NEED, A)
+    for each, history in ((whole, events), (brief, by_ends(events))):
+        abridge(each)
+        for event in history:
+            apply(each, event)
+    assert brief.lines == whole.lines
+    assert brief.to_open == whole.to_open
+
+
+def test_an_end_that_does_not_repeat_its_claim_says_none_of_it():
+    assert claim_in(ended(A).end) is None
+
+
 @pytest.mark.parametrize("events", HISTORIES.values(), ids=HISTORIES.keys())
 def test_what_follows_from_a_history_is_the_same(events):
     whole, brief, late = situation(NEED, A), situation(NEED, A), situation(NEED, A)
@@ -88,4 +118,4 @@ def test_nothing_is_kept_of_what_succeeded_and_all_of_the_rest():
     assert s.lines["a"].attempts == ()
     for event in (claimed(A, 2), ended(A, 2, 1)):  # told again
         apply(s, event)
-    assert s.lines["a"].state == Ended("succeeded", 2)
+    assert s.lines["a"].state == state.Ended("succeeded", 2)

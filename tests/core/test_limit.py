@@ -11,6 +11,7 @@ from parallel_train.core import policy
 from parallel_train.core.apply import absorb, apply
 from parallel_train.core.decide import decide, exit_code, wake_at
 from parallel_train.core.events import (
+    Company,
     Interrupted,
     Launch,
     Launched,
@@ -23,7 +24,7 @@ from parallel_train.core.events import (
     Watched,
 )
 from parallel_train.core.facts import TIME_UP, Owner, Request, Signalled
-from parallel_train.core.lent import is_cut_short
+from parallel_train.core.lent import is_cut_short, poll
 from parallel_train.core.limit import Limit, cut_off
 from parallel_train.core.situation import Wishes
 from parallel_train.report.view import notice
@@ -311,3 +312,14 @@ def test_who_was_told_to_leave_asks_for_no_other_turn():
 def test_where_nothing_is_left_there_is_no_other_turn():
     s = situation(A, events=[found(A), *ran(A), left(HOUR), NEAR], wishes=LENT)
     assert not is_cut_short(s)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "size", "seconds"),
+    [(LENT, 1, 1.0), (LENT, 4, 1.0), (LENT, 8, 2.0), (LENT, 100, 5.0), (Wishes(), 100, 1.0)],
+)
+def test_the_more_workers_share_a_disk_the_longer_each_waits_to_look(wishes, size, seconds):
+    s = situation(task("a"), wishes=wishes)
+    apply(s, Company(0, size))
+    assert poll(s, 1.0, 5.0) == seconds
+    assert poll(s, 0.2, 0.2) == 0.2  # a short lease is no longer kept otherwise

@@ -13,7 +13,8 @@ import pytest
 from parallel_train.core import wire
 from parallel_train.core.apply import note
 from parallel_train.core.events import Claimed, Ended, Joined, Requested, RoundOpened, Submitted, Warned
-from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Request, Round, Signalled
+from parallel_train.core.facts import Claim, End, Exited, Lost, Owner, Request, Round, Signalled, claim_in
+from parallel_train.core.state import Success
 from parallel_train.errors import UsageError
 from parallel_train.store import queue, records, requests, submissions
 from parallel_train.store.queue import DiskQueue
@@ -73,6 +74,63 @@ def fill(folder):
 def test_records_come_back_as_they_were(folder):
     fill(folder)
     assert worker(folder).changes(5.0) == [RoundOpened(ROUND), Claimed(CLAIM, is_here=False), Ended(END, 5.0)]
+
+
+REPEATED = {"round": 1, "identity": "x", "needs": {"need": 3}, "worker": "two"}
+SUCCESS = replace(END, outcome=Exited(0), stopped="", output="there", **REPEATED)
+
+
+def test_of_anothers_success_a_brief_reader_reads_no_claim_and_decides_the_same(folder):
+    publish(folder, "claims", "a.1", asdict(replace(CLAIM, owner=replace(ONE, worker="two"))))
+    publish(folder, "ends", "a.1", wire.end_data(SUCCESS))
+    whole = apply_all(worker(folder).changes(5.0)).lines["a"]
+    damage(folder, "claims", "a.1")
+    told = worker(folder, is_brief=True).changes(5.0)
+    assert told == [Claimed(claim_in(SUCCESS), is_here=False), Ended(SUCCESS, 5.0)]
+    brief = apply_all(told).lines["a"]
+    for line in (whole, brief):
+        line.forget()
+    assert brief == whole
+    assert brief.success == Success(1, 1, "x", {"need": 3})
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(replace(SUCCESS, worker="one"), id="its own"),
+        pytest.param(replace(SUCCESS, outcome=Exited(1)), id="no success"),
+        pytest.param(replace(SUCCESS, round=0), id="an end that says less"),
+    ],
+)
+def test_a_brief_reader_reads_the_other_claims(folder, end):
+    publish(folder, "claims", "a.1", asdict(CLAIM))
+    publish(folder, "ends", "a.1", wire.end_data(end))
+    assert worker(folder, is_brief=True).changes(5.0) == [Claimed(CLAIM, is_here=False), Ended(end, 5.0)]
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "gone"])
+def test_a_success_whose_claim_can_not_be_read_is_not_run_again(folder, trouble):
+    publish(folder, "claims", "a.1", asdict(CLAIM))
+    publish(folder, "ends", "a.1", wire.end_data(SUCCESS))
+    path = folder / "claims" / "a.1"
+    if trouble == "gone":
+        path.unlink()
+    else:
+        damage(folder, "claims", "a.1")
+    told = worker(folder).changes(5.0)
+    assert [event for event in told if not isinstance(event, Warned)] == [
+        Claimed(claim_in(SUCCESS), is_here=False),
+        Ended(SUCCESS, 5.0),
+    ]
+    assert len(told) == (2 if trouble == "gone" else 3)
+
+
+def test_what_a_brief_reader_saw_running_is_told_once(folder):
+    publish(folder, "claims", "a.1", asdict(CLAIM))
+    reader = worker(folder, is_brief=True)
+    assert [event.claim for event in reader.changes(5.0)] == [CLAIM]
+    publish(folder, "ends", "a.1", wire.end_data(SUCCESS))
+    assert reader.changes(6.0) == [Ended(SUCCESS, 6.0)]
 
 
 def test_a_queue_is_private_and_says_what_it_is(folder):
