@@ -65,6 +65,7 @@ InactiveLimit=0
 KillWait=5
 MinJobAge=3600
 MaxArraySize={most}
+MaxJobCount={jobs}
 BatchStartTimeout=10
 MessageTimeout=10
 JobRequeue=1
@@ -142,9 +143,9 @@ class Cluster:
             for node, port in zip(NODES, ports[1:], strict=True)
         )
         user = self.user or psutil.Process().username()
-        conf = _CONF.format(
-            host=host, ports=ports, user=user, folder=folder, nodes=nodes, all=",".join(NODES), most=self.most
-        )
+        names_ = ",".join(NODES)
+        sizes = {"most": self.most, "jobs": 10_000 + self.most}
+        conf = _CONF.format(host=host, ports=ports, user=user, folder=folder, nodes=nodes, all=names_, **sizes)
         (folder / "slurm.conf").write_text(conf)
         if self.user:
             for path in (folder, *folder.iterdir()):
