@@ -91,17 +91,19 @@ class Scheduler:
 
     def _patience(self, now: float) -> float:
         """Seconds to wait for an event: until something comes due, the screen is old, or others may have written."""
-        poll = lent.poll(self.situation, self.poll, self.poll_most)
-        times = [self.reporter.tick(self.situation, now), poll]
+        times = [self.reporter.tick(self.situation, now), self._poll()]
         due = wake_at(self.situation, now)
         if due is not None:
             times.append(due - now)
         return max(0.0, min(times))
 
+    def _poll(self) -> float:
+        return lent.poll(self.situation, self.poll, self.poll_most)
+
     def _look_around(self) -> None:
         """Read what people asked for and, while others work here too, what they wrote."""
         now = self.clock.monotonic()
-        if now - self.looked_at >= lent.poll(self.situation, self.poll, self.poll_most):
+        if now - self.looked_at >= self._poll():
             self.looked_at = now
             if self.is_withdrawn:
                 self._rejoin()

@@ -31,7 +31,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
     if why := clusters.missing():
         pytest.skip(why)
-    cluster = clusters.Cluster(tmp_path_factory.mktemp("slurm"))
+    cluster = clusters.Cluster(tmp_path_factory.mktemp("slurm"), cleans_up=True)
     try:
         cluster.start()
         yield cluster

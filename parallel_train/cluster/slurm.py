@@ -32,8 +32,8 @@ USUAL_ARRAY = 1001  # MaxArraySize as Slurm has it where nobody set it
 AGAIN = 5  # seconds until an element that asked for another turn may get it; with 0 Slurm was seen to fail some
 
 _ABSENT = "{} is not installed here: Slurm is used from a machine that has its commands"
-_FIELDS = "%i|%T|%N|%r|%j"
-_OF_ACCOUNTS = "JobID,State,NodeList,Reason,JobName"  # the same
+_FIELDS = "%i|%T|%N|%r|%M|%j"
+_OF_ACCOUNTS = "JobID,State,NodeList,Reason,Elapsed,JobName"  # the same
 _CLOCKS = 3600.0  # seconds that the clocks of two machines may differ by
 _JOB = re.compile(r"(\d+)_(\d+)")
 _LEFT = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)")
@@ -193,11 +193,13 @@ def compact(jobs: Iterable[str]) -> list[str]:
 
 def _elements(lines: Iterable[str], name: str) -> Iterator[Element]:
     for line in lines:
-        job, state, host, *reason, its_name = line.split("|") if line.count("|") >= 4 else [""] * 5
+        job, state, host, *reason, used, its_name = line.split("|") if line.count("|") >= 5 else [""] * 6
         number = its_name.removeprefix(f"{name}-")
         found = _JOB.fullmatch(job)  # what was cancelled before it had a turn has no index
         if found and number != its_name and number.isascii() and number.isdigit():
             word = states.told("|".join(reason))
+            if state == states.CLEANED and not used.strip("0:"):
+                state = states.BACK  # cleaned up behind as well, but only one that waits has used no time
             phase, meaning = states.phase(state, host), states.meaning(state, host, word)
             why = states.reason_in_words(word) if phase == "waiting" else ""
             yield Element(

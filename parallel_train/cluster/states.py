@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from parallel_train.core.cluster import Phase
 
 FAILED, LEFT = "FAILED", "COMPLETED"
+CLEANED, BACK = "COMPLETING", "REQUEUED"
 _NOWHERE = {"", "None assigned"}
 _STATES: Mapping[str, tuple[Phase, str]] = {
     "PENDING": ("waiting", "waits in Slurm's queue"),
     "EXPEDITING": ("waiting", "waits in Slurm's queue, before all others"),
     "CONFIGURING": ("waiting", "its machine is made ready"),
     "POWER_UP_NODE": ("waiting", "its machine is switched on"),
-    "REQUEUED": ("waiting", "goes back into Slurm's queue"),
+    BACK: ("waiting", "goes back into Slurm's queue"),
     "REQUEUE_FED": ("waiting", "goes back into the queue of another cluster"),
     "REQUEUE_HOLD": ("waiting", "went back into Slurm's queue and is held there: scontrol release lets it go"),
     "SPECIAL_EXIT": ("waiting", "went back into Slurm's queue and is held there: scontrol release lets it go"),
@@ -29,7 +30,7 @@ _STATES: Mapping[str, tuple[Phase, str]] = {
     "RESIZING": ("running", "changes its size"),
     "SIGNALING": ("running", "is being signalled"),
     "UPDATE_DB": ("running", "is being written into Slurm's database"),
-    "COMPLETING": ("over", "is over; Slurm cleans up behind it"),
+    CLEANED: ("over", "is over; Slurm cleans up behind it"),
     "STAGE_OUT": ("over", "is over; Slurm moves its files"),
     LEFT: ("over", "its worker left"),
     FAILED: ("over", "its worker failed: the end of its log says why"),

@@ -77,7 +77,8 @@ def _many(check: Check) -> Check:
 
 
 def _some(check: Check) -> Check:
-    return lambda value: isinstance(value, _SEQUENCE) and len(value) > 0 and all(map(check, value))
+    each = _many(check)
+    return lambda value: each(value) and len(value) > 0
 
 
 def _mapping(check: Check) -> Check:

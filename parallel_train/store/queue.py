@@ -163,19 +163,16 @@ class DiskQueue(Presence):
         ends = {name: self._told("ends", name, lambda data: Ended(wire.end_of(data), now)) for name in over}
         for name in naming.in_order(fresh["claims"]):
             known = _repeated(ends.get(name, ()))
-            if known and self.is_brief and known.claim.owner.worker != self.owner.worker:
-                events.append(known)
+            if self.is_brief and any(claimed.claim.owner.worker != self.owner.worker for claimed in known):
+                events += known
                 continue
             read = self._over if name in ended else partial(self._claimed, living=living)
             try:
-                told = self._told("claims", name, read)
+                events += self._told("claims", name, read, instead=known)
             except FileNotFoundError:
                 if name not in ended:
                     raise
-                told = self._damaged("claims", name)  # which a power loss took: the number stays taken
-            is_lost = any(isinstance(event, Claimed) and not event.claim.identity for event in told)
-            # What has succeeded is not run again because its claim can't be read.
-            events += [event for event in told if isinstance(event, Warned)] + [known] if known and is_lost else told
+                events += known or self._damaged("claims", name)  # a power loss took it: the number stays taken
         for end in ends.values():
             events += end
         return events
@@ -210,12 +207,16 @@ class DiskQueue(Presence):
                 told.append(Warned(f"the record {path} is damaged"))
         return told
 
-    def _told(self, kind: str, name: str, read: Callable[[dict[str, Any]], Event]) -> list[Event]:
+    def _told(
+        self, kind: str, name: str, read: Callable[[dict[str, Any]], Event], instead: Sequence[Event] = ()
+    ) -> list[Event]:
+        """`instead` is what is known of a damaged one from elsewhere."""
         try:
             return [self._read(kind, name, read)]
         except records.DamagedError:
             self._set_aside((kind, name))
-            return [Warned(f"the record {self.folder / kind / name} is damaged"), *self._damaged(kind, name)]
+            warned = Warned(f"the record {self.folder / kind / name} is damaged")
+            return [warned, *(instead or self._damaged(kind, name))]
 
     def _read(self, kind: str, name: str, read: Callable[[dict[str, Any]], Value]) -> Value:
         """The record of that name. Raises DamagedError, also for a whole one that is not what its name says."""
@@ -305,13 +306,10 @@ class DiskQueue(Presence):
             return Ended(replace(end, outcome=Lost("damaged")))
 
 
-def _repeated(told: Sequence[Event]) -> Claimed | None:
-    """The claim of a success, if its end says enough of it."""
-    for event in told:
-        if isinstance(event, Ended) and verdict(event.end) == "succeeded":
-            claim = claim_in(event.end)
-            return None if claim is None else Claimed(claim, is_here=False)
-    return None
+def _repeated(told: Iterable[Event]) -> list[Claimed]:
+    """The claim of a success, which is not run again because its own record can't be read, if its end says enough."""
+    ends = [event.end for event in told if isinstance(event, Ended) and verdict(event.end) == "succeeded"]
+    return [Claimed(claim, is_here=False) for claim in map(claim_in, ends) if claim is not None]
 
 
 def _unreadable_round(task: str, number: int) -> Round:

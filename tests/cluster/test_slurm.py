@@ -56,14 +56,14 @@ def planned(tmp_path: Path, **site: object) -> Slurm:
 
 
 LISTED = """\
-7_1|PENDING||JobArrayTaskLimit|parallel-train-1a2b3c4d-2
-7_0|RUNNING|node1|None|parallel-train-1a2b3c4d-2
-5_0|TIMEOUT|node2|TimeLimit|parallel-train-1a2b3c4d-1
-9|CANCELLED||None|parallel-train-1a2b3c4d-3
-8_0|RUNNING|node1|None|parallel-train-ffffffff-1
-8_1|RUNNING|node1|None|parallel-train-1a2b3c4d-x
-8_2|RUNNING|node1|None|parallel-train-1a2b3c4d
-6|RUNNING|node1|None|my|own job
+7_1|PENDING||JobArrayTaskLimit|0:05|parallel-train-1a2b3c4d-2
+7_0|RUNNING|node1|None|0:05|parallel-train-1a2b3c4d-2
+5_0|TIMEOUT|node2|TimeLimit|0:05|parallel-train-1a2b3c4d-1
+9|CANCELLED||None|0:05|parallel-train-1a2b3c4d-3
+8_0|RUNNING|node1|None|0:05|parallel-train-ffffffff-1
+8_1|RUNNING|node1|None|0:05|parallel-train-1a2b3c4d-x
+8_2|RUNNING|node1|None|0:05|parallel-train-1a2b3c4d
+6|RUNNING|node1|None|0:05|my|own job
 slurm_load_jobs: something else
 """
 
@@ -81,12 +81,12 @@ def test_the_elements_of_this_queue_are_told_by_their_names(says, tmp_path):
 
 
 def test_where_a_worker_failed_its_log_says_why(says, tmp_path):
-    says("squeue", f"7_0|FAILED|node1|NonZeroExitCode|{NAME}-2\n7_1|TIMEOUT|node1|TimeLimit|{NAME}-2\n")
+    says("squeue", f"7_0|FAILED|node1|NonZeroExitCode|0:05|{NAME}-2\n7_1|TIMEOUT|node1|TimeLimit|0:05|{NAME}-2\n")
     assert [e.log for e in planned(tmp_path).elements()] == [f"{tmp_path}/logs/slurm-7_0.log", ""]
 
 
 def test_what_slurm_refused_before_it_ran_has_no_log(says, tmp_path):
-    says("squeue", f"7_0|FAILED||BadConstraints|{NAME}-2\n7_1|FAILED||None|{NAME}-2\n")
+    says("squeue", f"7_0|FAILED||BadConstraints|0:05|{NAME}-2\n7_1|FAILED||None|0:05|{NAME}-2\n")
     assert [(e.log, e.meaning) for e in planned(tmp_path).elements()] == [
         ("", "never ran: no machine is as it asks for: it will never start (BadConstraints)"),
         ("", "never ran: Slurm does not say why"),
@@ -94,8 +94,16 @@ def test_what_slurm_refused_before_it_ran_has_no_log(says, tmp_path):
 
 
 def test_a_worker_that_ended_in_order_is_told_from_others(says, tmp_path):
-    says("squeue", f"7_0|COMPLETED|node1|None|{NAME}-2\n7_1|FAILED|node1|NonZeroExitCode|{NAME}-2\n")
+    says("squeue", f"7_0|COMPLETED|node1|None|0:05|{NAME}-2\n7_1|FAILED|node1|NonZeroExitCode|0:05|{NAME}-2\n")
     assert [e.has_left for e in Slurm(tmp_path).elements()] == [True, False]
+
+
+def test_what_slurm_cleans_up_behind_comes_again_where_it_has_used_no_time_of_its_next_turn(says, tmp_path):
+    says("squeue", f"7_0|COMPLETING|node1|None|0:05|{NAME}-2\n7_1|COMPLETING|node1|None|0:00|{NAME}-2\n")
+    assert [(e.phase, e.meaning) for e in Slurm(tmp_path).elements()] == [
+        ("over", "is over; Slurm cleans up behind it"),
+        ("waiting", "goes back into Slurm's queue"),
+    ]
 
 
 def test_a_queue_has_the_same_name_by_every_path_and_a_later_one_in_its_place_another(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -72,6 +73,12 @@ JobRequeue=1
 {nodes}
 PartitionName=main Nodes={all} Default=YES MaxTime=INFINITE DefaultTime=60 DefMemPerCPU=100 State=UP
 PartitionName=closed Nodes={all} MaxTime=1 State=DOWN
+{more}
+"""
+# What sites do on a node behind each job; here it takes as long as a test wants.
+_EPILOG = """\
+#!/bin/sh
+while [ -e {dirty} ]; do sleep 0.1; done
 """
 
 
@@ -101,11 +108,15 @@ def _install() -> str:
 
 class Cluster:
     """`user`, where given, owns the cluster and runs its daemons; else whoever runs this does. Each node has `gpus`,
-    and an array up to `most` elements.
+    and an array up to `most` elements. Where it cleans up, what has run is COMPLETING for as long as the file `dirty`
+    stands.
     """
 
-    def __init__(self, folder: Path, user: str = "", *, gpus: int = GPUS, most: int = 8) -> None:
-        self.folder, self.user, self.gpus, self.most = folder, user, gpus, most
+    def __init__(
+        self, folder: Path, user: str = "", *, gpus: int = GPUS, most: int = 8, cleans_up: bool = False
+    ) -> None:
+        self.folder, self.user, self.gpus, self.most, self.cleans_up = folder, user, gpus, most, cleans_up
+        self.dirty = folder / "dirty"
         self.variables = {"PATH": _PATH, "SLURM_CONF": str(folder / "slurm.conf")}  # for whoever speaks to it
         group = pwd.getpwnam(user).pw_gid if user else 0
         becomes = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--inh-caps=-all"]
@@ -143,9 +154,15 @@ class Cluster:
             for node, port in zip(NODES, ports[1:], strict=True)
         )
         user = self.user or psutil.Process().username()
-        names_ = ",".join(NODES)
+        names = ",".join(NODES)
+        epilog = folder / "epilog"
+        epilog.write_text(_EPILOG.format(dirty=shlex.quote(str(self.dirty))))
+        epilog.chmod(0o700)
         sizes = {"most": self.most, "jobs": 10_000 + self.most}
-        conf = _CONF.format(host=host, ports=ports, user=user, folder=folder, nodes=nodes, all=names_, **sizes)
+        more = f"Epilog={epilog}" if self.cleans_up else ""
+        conf = _CONF.format(
+            host=host, ports=ports, user=user, folder=folder, nodes=nodes, all=names, more=more, **sizes
+        )
         (folder / "slurm.conf").write_text(conf)
         if self.user:
             for path in (folder, *folder.iterdir()):

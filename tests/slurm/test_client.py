@@ -9,7 +9,7 @@ import pytest
 
 from parallel_train.cluster import slurm as client
 from parallel_train.cluster.site import Site
-from parallel_train.core.cluster import DRAIN
+from parallel_train.core.cluster import CANCEL, DRAIN
 from parallel_train.core.facts import Array
 from parallel_train.errors import ClusterError
 from tests.slurm.elements import elements
@@ -118,6 +118,25 @@ def test_an_element_that_asks_for_another_turn_gets_it_after_a_few_seconds(make,
     client.requeue(first["environ"]["SLURM_JOB_ID"])
     assert there.saw(0)["environ"]["SLURM_RESTART_COUNT"] == "1"
     assert there.signals(0) == ["SIGTERM"]
+
+
+def test_who_asked_for_another_turn_waits_while_slurm_cleans_up_behind_the_last(make):
+    there = make()
+    there.client.submit(Array(1, 1, ("a",)), 0.0)
+    job = there.saw(0)["environ"]["SLURM_JOB_ID"]
+    used = ("squeue", "--noheader", f"--jobs={job}", "--format=%M")
+    wait_until(lambda: there.cluster.ask(*used) > "0:00\n", "a second of it")  # less looks like none
+    there.cluster.dirty.touch()
+    try:
+        client.requeue(job)
+        wait_until(
+            lambda: there.cluster.ask("squeue", "--noheader", "--format=%T") == "COMPLETING\n", "it is cleaned up"
+        )
+        assert there.phases() == ["waiting"]
+        there.client.dismiss(there.jobs(), CANCEL)
+        assert there.phases() == ["over"]
+    finally:
+        there.cluster.dirty.unlink()
 
 
 def test_a_dead_controller_is_trouble_that_passes_while_workers_work_on(make):

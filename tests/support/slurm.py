@@ -35,7 +35,7 @@ class StandIn:
         assert records.publish(str(self.queue / "arrays" / str(number)), [asdict(array)])
 
     def lists(self, *lines: str, by: str = "squeue") -> None:
-        """`812_0|RUNNING|pt1|None`, with the number of the array after it unless it is 1."""
+        """`812_0|RUNNING|pt1|None` or `812_0|RUNNING|pt1|None|0:05`, with the number of the array after it unless 1."""
         text = "".join(f"{self._named(line)}\n" for line in lines)
         self.command(by, f"printf '%s' {shlex.quote(text)}")
 
@@ -50,7 +50,8 @@ class StandIn:
     def _named(self, line: str) -> str:
         fields, _, number = line.rpartition(" ")
         fields, number = (fields, number) if number.isdigit() else (line, "1")
-        return f"{fields}|{names_of(self.queue)}-{number}"
+        used = "" if fields.count("|") > 3 else "|0:05"
+        return f"{fields}{used}|{names_of(self.queue)}-{number}"
 
 
 def stand_in(queue: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
