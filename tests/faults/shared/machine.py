@@ -69,7 +69,7 @@ class Machine:
     def __init__(self, world: World, tasks: Sequence[Task], manner: Manner) -> None:
         self.world, self.tasks = world, tasks
         self.server = Server()
-        self.judge = Judge(world, self.server, LEASE)
+        self.judge = Judge(world, self.server, LEASE, is_strict=manner.is_strict)
         self.clients: dict[str, Client] = {}
         self.manner = manner
         self.runs: dict[int, Run] = {}  # by the pid of the shim
