@@ -70,6 +70,6 @@ def test_ten_thousand_tasks_cost_little():
     many = [task(f"t{n}", params={"lr": n, "net": f"net{n % 7}"}) for n in range(10_000)]
     s = situation(*many, events=[ran(many[0])])
     pace = Pace.of(s)
-    began = time.perf_counter()
+    began = time.process_time()
     assert pace.eta(s, 0.0, {}) is not None
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 1  # where each is compared with each, minutes

@@ -3,7 +3,6 @@
 import operator
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from parallel_train.errors import TaskFileError, UsageError
 from parallel_train.store import pyfile
 from parallel_train.store.taskfile import LoadSettings, load
+from tests.support.wait import wait_until
 
 GUIDE = Path(__file__).parent / "guide"
 BUNDLED = Path(__file__).parents[2] / "tasks/nlprompt_caltech101.yaml"
@@ -190,10 +190,7 @@ def test_a_file_that_never_ends_is_stopped_with_all_that_it_started(read, monkey
     fault = fault_of(read, text)
     assert "within 1 seconds" in fault.message
     pid = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 5
-    while _lives(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _lives(pid)
+    wait_until(lambda: not _lives(pid), "what it started is gone")
 
 
 def _lives(pid):
