@@ -18,7 +18,7 @@ from typing import IO
 
 from parallel_train.cluster import states
 from parallel_train.cluster.script import Plan, script, words
-from parallel_train.core.cluster import DRAIN, KILL, STOP, Element
+from parallel_train.core.cluster import DRAIN, KILL, LATER, STOP, Element
 from parallel_train.core.facts import Array
 from parallel_train.errors import ClusterError
 from parallel_train.procs import aside, bounded
@@ -198,7 +198,7 @@ def _elements(lines: Iterable[str], name: str) -> Iterator[Element]:
         found = _JOB.fullmatch(job)  # what was cancelled before it had a turn has no index
         if found and number != its_name and number.isascii() and number.isdigit():
             word = states.told("|".join(reason))
-            if state == states.CLEANED and not used.strip("0:"):
+            if state == states.CLEANED and word in {"", LATER} and used and not used.strip("0:"):
                 state = states.BACK  # cleaned up behind as well, but only one that waits has used no time
             phase, meaning = states.phase(state, host), states.meaning(state, host, word)
             why = states.reason_in_words(word) if phase == "waiting" else ""

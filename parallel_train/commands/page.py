@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -31,6 +32,12 @@ _PLAIN = {
 class Page(TyperCommand):
     """One command."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            param._runtime_param = param._runtime_param or _Plain()  # noqa: SLF001  see there
+        return params
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
@@ -51,6 +58,34 @@ class Page(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         _write_examples(self.help, formatter)
+
+
+class _Plain:
+    """What typer asks for the meaning of a value: text is text, and a default is what it is. Only for all else it loads
+    pydantic, which takes a tenth of a second.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if type(value) is type(param.default) and value == param.default:
+            return value
+        annotation = param.type_descriptor.annotation
+        if annotation in (str, Path) and _is_text(value):
+            return annotation(value)
+        if annotation == list[str] and all(map(_is_text, value)):
+            return list(value)
+        param._runtime_param = None  # noqa: SLF001
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it came as UTF-8."""
+    try:
+        value.encode()
+    except (AttributeError, UnicodeEncodeError):
+        return False
+    return True
 
 
 class Program(TyperGroup):

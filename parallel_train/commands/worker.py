@@ -65,7 +65,7 @@ def prepare(options: RunOptions, project: Path, umask: int) -> Prepared:
         interest=frozenset(task.id for found in newest.values() for task in found.tasks),
         sources=element.sources(array, newest) if array else set(),
         everything=array is None,
-        is_brief=array is not None,  # whoever asked for the allocation tells of what others do
+        reads_ends_only=array is not None,  # whoever asked for the allocation tells of what others do
         submission=known[-1].number if known else 0,
         request=asked,
         survey=lambda tasks: survey(project, [Line(task) for task in tasks], late),

@@ -27,7 +27,7 @@ from parallel_train.core.events import (
     Vanished,
     Watched,
 )
-from parallel_train.core.facts import Attempt, NotStarted, Request, Round, verdict
+from parallel_train.core.facts import Attempt, NotStarted, Request, Round, claim_in, verdict
 from parallel_train.core.situation import Situation, join, load, rebuild, refresh
 from parallel_train.core.state import Line, Running
 
@@ -233,12 +233,15 @@ def _on_ended(s: Situation, event: Ended) -> Iterable[str]:
     claimed = next((a for a in line.attempts if a.number == end.attempt), None) if line is not None else None
     if line is None or claimed is None or claimed.end is not None:
         return ()
-    attempt = replace(claimed, end=end, seen=event.at)
+    is_success = verdict(end) == "succeeded"
+    # A claim that could not be read is that of nobody. What has succeeded since is not run again for that.
+    told = claim_in(end) if is_success and not claimed.claim.owner.worker else None
+    attempt = replace(claimed, claim=told or claimed.claim, end=end, seen=event.at)
     if was_here:  # another host's slots may have the same names
         sick.learn(s.pool, attempt.claim, end)
     line.attempts = tuple(attempt if a is claimed else a for a in line.attempts)
     _learn_length(s, line)
-    if attempt is line.attempts[-1] and verdict(end) == "succeeded":
+    if attempt is line.attempts[-1] and is_success:
         line.output = end.output
     if s.is_brief:
         line.forget()

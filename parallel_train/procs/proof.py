@@ -56,7 +56,7 @@ def stop(claim: Claim, *, kill: bool = False) -> bool:
     descriptor = process.open_proven(claim.owner.pid, claim.owner.start)
     if descriptor is None:
         return False
-    is_its_shim = _is_its_shim(claim)  # asked last: it may have another attempt by now
+    is_its_shim = _is_its_shim(claim)  # asked as late as can be: it goes on to other attempts
     if is_its_shim:
         process.send(descriptor, signal.SIGQUIT if kill else signal.SIGTERM)
     os.close(descriptor)

@@ -223,12 +223,13 @@ class LocalRunner:
         """Give an order to a shim that has none; whether there was one that took it."""
         while self._idle:
             shim = self._idle.pop()
+            # Its line may be open still after its death: the launcher holds it until nothing that dead ones left lives.
             with suppress(OSError):
-                if shim.line.send(message) == len(message):
+                if not process.has_ended(shim.pidfd) and shim.line.send(message) == len(message):
                     shim.key, shim.has_claimed, shim.is_over, shim.has_served = key, False, False, True
                     self._shims[key] = shim
                     return True
-            self._forget(shim)  # dead or halted; half an order makes it end
+            self._forget(shim)  # dead, or it takes no whole order: half of one makes it end
         return False
 
     def _on_ready(self, whose: _Shim | Owner | str | None) -> None:

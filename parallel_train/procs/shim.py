@@ -65,13 +65,19 @@ def main(order: Order, report: Report) -> bool:
     for descriptor in held:
         with contextlib.suppress(OSError):  # the end is said: the kernel frees the lock in any case
             locks.sign(descriptor, {})
-        os.close(descriptor)
-    for descriptor in (log, err):
-        with contextlib.suppress(OSError):  # of what the task wrote, which is its own affair
-            os.close(descriptor)
-    is_free = is_ours and not end.get("stopped") and _is_as_it_began()
+    left_open = [descriptor for descriptor in (*held, log, err) if not _close(descriptor)]
+    is_free = is_ours and not end.get("stopped") and not left_open and _is_as_it_began()
     report({"ended": end if is_ours else None, "is_free": is_free})
     return is_free
+
+
+def _close(descriptor: int) -> bool:
+    """False where it may be open still, and a slot held: it closes for certain as this process ends."""
+    try:
+        os.close(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _is_as_it_began() -> bool:

@@ -51,7 +51,7 @@ class DiskQueue(Presence):
     interest: frozenset[str] | None = None  # only these tasks' records are read
     sources: set[str] = field(default_factory=set)  # whose submissions are followed; with `everything` all are:
     everything: bool = False
-    is_brief: bool = False  # of others' successes only the ends are read, which repeat what decisions hang on
+    reads_ends_only: bool = False  # of others' successes only the ends are read, which repeat what decisions hang on
     submission: int = 0  # those newer than this one, which the caller knows
     request: int = 0  # what is added or retried by later requests than this one joins
     survey: Callable[[Sequence[Task]], list[Event]] = lambda _: []  # what stands at the outputs of added tasks
@@ -163,7 +163,7 @@ class DiskQueue(Presence):
         ends = {name: self._told("ends", name, lambda data: Ended(wire.end_of(data), now)) for name in over}
         for name in naming.in_order(fresh["claims"]):
             known = _repeated(ends.get(name, ()))
-            if self.is_brief and any(claimed.claim.owner.worker != self.owner.worker for claimed in known):
+            if self.reads_ends_only and any(claimed.claim.owner.worker != self.owner.worker for claimed in known):
                 events += known
                 continue
             read = self._over if name in ended else partial(self._claimed, living=living)

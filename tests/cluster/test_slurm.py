@@ -99,11 +99,10 @@ def test_a_worker_that_ended_in_order_is_told_from_others(says, tmp_path):
 
 
 def test_what_slurm_cleans_up_behind_comes_again_where_it_has_used_no_time_of_its_next_turn(says, tmp_path):
-    says("squeue", f"7_0|COMPLETING|node1|None|0:05|{NAME}-2\n7_1|COMPLETING|node1|None|0:00|{NAME}-2\n")
-    assert [(e.phase, e.meaning) for e in Slurm(tmp_path).elements()] == [
-        ("over", "is over; Slurm cleans up behind it"),
-        ("waiting", "goes back into Slurm's queue"),
-    ]
+    ends = ["None|0:05", "None|0:00", "BeginTime|0:00", "NonZeroExitCode|0:00", "None|"]
+    says("squeue", "".join(f"7_{n}|COMPLETING|node1|{end}|{NAME}-2\n" for n, end in enumerate(ends)))
+    over, back = ("over", "is over; Slurm cleans up behind it"), ("waiting", "goes back into Slurm's queue")
+    assert [(e.phase, e.meaning) for e in Slurm(tmp_path).elements()] == [over, back, back, over, over]
 
 
 def test_a_queue_has_the_same_name_by_every_path_and_a_later_one_in_its_place_another(tmp_path):

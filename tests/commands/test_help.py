@@ -146,3 +146,17 @@ def test_help_loads_nothing_heavy():
     assert (
         loaded & {"rich", "pydantic", "yaml", "psutil", "pynvml", "torch", "parallel_train.commands.settings"} == set()
     )
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["results", "--csv"], ["logs", "-C", ".", "train_0"], ["cancel", "train_0"]]
+)
+def test_what_reads_no_task_file_does_not_load_what_checks_one(history: History, words: list[str]):
+    code = (
+        f"import sys; sys.argv = ['parallel-train', *{words}]\n"
+        "from parallel_train.commands import app\n"
+        "try: app.main()\n"
+        "except SystemExit: print('pydantic' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=history.path)
+    assert done.stderr.splitlines()[-1] == "False"

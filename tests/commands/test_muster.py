@@ -333,7 +333,7 @@ def test_wait_says_whom_it_waits_for(history: History, slurm: StandIn, capsys: p
     wait_until(lambda: said.append(capsys.readouterr().err) or "(Priority)" in "".join(said), "it is said")
     for name in ("left", "right"):
         history.ran(named(history, name))
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert "".join(said) == (
         "note: waiting for 2 tasks that have not ended.\n"

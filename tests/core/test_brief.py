@@ -9,7 +9,7 @@ import pytest
 from parallel_train.core import state
 from parallel_train.core.apply import apply
 from parallel_train.core.events import Claimed, Ended, Requested, RoundOpened
-from parallel_train.core.facts import Request, claim_in, verdict
+from parallel_train.core.facts import Owner, Request, claim_in, verdict
 from parallel_train.core.situation import abridge
 from tests.support.builders import NotStarted, claimed, ended, found, ran, round_, situation, task
 
@@ -66,15 +66,19 @@ def facts(line):
     )
 
 
+def repeating(end, claim):
+    """The end as its shim writes it."""
+    return replace(end, round=claim.round, identity=claim.identity, needs=claim.needs, worker=claim.owner.worker)
+
+
 def by_ends(events):
     """The same history for somebody who reads of successes what their ends repeat."""
     claims = {(e.claim.task, e.claim.attempt): e.claim for e in events if isinstance(e, Claimed)}
     told = {}
     for end in (event.end for event in events if isinstance(event, Ended)):
         claim = claims[end.task, end.attempt]
-        said = replace(end, round=claim.round, identity=claim.identity, needs=claim.needs, worker=claim.owner.worker)
         if verdict(end) == "succeeded":
-            told[end.task, end.attempt] = claim_in(said)
+            told[end.task, end.attempt] = claim_in(repeating(end, claim))
     return [
         replace(e, claim=told.get((e.claim.task, e.claim.attempt), e.claim)) if isinstance(e, Claimed) else e
         for e in events
@@ -90,6 +94,15 @@ def test_what_follows_from_the_ends_of_successes_is_the_same(events):
             apply(each, event)
     assert brief.lines == whole.lines
     assert brief.to_open == whole.to_open
+
+
+def test_what_has_succeeded_is_not_run_again_because_its_claim_could_not_be_read_before():
+    claim = claimed(A).claim
+    unread = replace(claim, owner=Owner("", "", "", "", "", 0, 0), identity="", needs={})
+    end = Ended(repeating(ended(A, output="there").end, claim))
+    s = situation(NEED, A, events=[*ran(NEED), Claimed(unread), end])
+    assert s.lines["a"].state == state.Ended("succeeded", 1)
+    assert not s.to_open
 
 
 def test_an_end_that_does_not_repeat_its_claim_says_none_of_it():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_train.core.events import Ended, Refused, Vanished
+from parallel_train.core.events import Refused, Vanished
 from parallel_train.core.facts import Exited, Lost
 from parallel_train.procs import proof, shim, watch
 from parallel_train.procs.runner import LocalRunner
@@ -38,23 +38,6 @@ def owner_of(made, task, *devices):
 
 def first(made, name="first"):
     return owner_of(made, made.task("true", name=name))
-
-
-def run_or_again(made, name):
-    """Run a task, a second time where its shim was refused as one that died; who owned it, and how often."""
-    for times in (1, 2):
-        made.events.clear()
-        made.start(made.task("true", name=name))
-
-        def look():
-            made.listen()
-            return next((e for e in made.events if isinstance(e, (Refused, Ended))), None)
-
-        told = wait_until(look, f"news of {name}")
-        if isinstance(told, Ended):
-            return made.claimed(name).owner, times
-        assert told.why == "behind"
-    raise AssertionError(told)
 
 
 # ---- as if it were new ----
@@ -188,10 +171,9 @@ def test_an_idle_shim_may_be_ended_by_anybody(made, number):
     owner = first(made)
     os.kill(owner.pid, number)
     wait_until(lambda: is_gone(owner.pid), "it is dead")
-    other, times = run_or_again(made, "next")
+    other = first(made, "next")
     assert other != owner
-    assert times <= 2
-    assert run_or_again(made, "last") == (other, 1)
+    assert first(made, "last") == other
 
 
 # ---- nobody waits in vain ----
@@ -204,6 +186,18 @@ def test_an_order_that_a_halted_shim_can_not_hold_goes_to_another(made):
     assert owner_of(made, big) != owner
     os.kill(owner.pid, signal.SIGCONT)
     wait_until(lambda: is_gone(owner.pid), "half an order makes it end")
+
+
+def test_an_order_goes_to_no_dead_shim_whose_line_its_launcher_holds(made):
+    owner = first(made)
+    launcher = made.runner._process.pid
+    os.kill(launcher, signal.SIGSTOP)  # as if it saw to it that nothing lives that another dead shim left
+    os.kill(owner.pid, signal.SIGKILL)
+    wait_until(lambda: is_gone(owner.pid), "it is dead")
+    made.start(made.task("true", name="next"))
+    os.kill(launcher, signal.SIGCONT)
+    assert made.ended("next").outcome == Exited(0)
+    assert not any(isinstance(event, Refused) for event in made.events)
 
 
 def test_an_order_that_its_shim_has_not_read_as_it_dies_is_no_attempt(made):

@@ -85,7 +85,7 @@ def test_of_anothers_success_a_brief_reader_reads_no_claim_and_decides_the_same(
     publish(folder, "ends", "a.1", wire.end_data(SUCCESS))
     whole = apply_all(worker(folder).changes(5.0)).lines["a"]
     damage(folder, "claims", "a.1")
-    told = worker(folder, is_brief=True).changes(5.0)
+    told = worker(folder, reads_ends_only=True).changes(5.0)
     assert told == [Claimed(claim_in(SUCCESS), is_here=False), Ended(SUCCESS, 5.0)]
     brief = apply_all(told).lines["a"]
     for line in (whole, brief):
@@ -105,7 +105,7 @@ def test_of_anothers_success_a_brief_reader_reads_no_claim_and_decides_the_same(
 def test_a_brief_reader_reads_the_other_claims(folder, end):
     publish(folder, "claims", "a.1", asdict(CLAIM))
     publish(folder, "ends", "a.1", wire.end_data(end))
-    assert worker(folder, is_brief=True).changes(5.0) == [Claimed(CLAIM, is_here=False), Ended(end, 5.0)]
+    assert worker(folder, reads_ends_only=True).changes(5.0) == [Claimed(CLAIM, is_here=False), Ended(end, 5.0)]
 
 
 @pytest.mark.parametrize("trouble", ["damaged", "gone"])
@@ -127,7 +127,7 @@ def test_a_success_whose_claim_can_not_be_read_is_not_run_again(folder, trouble)
 
 def test_what_a_brief_reader_saw_running_is_told_once(folder):
     publish(folder, "claims", "a.1", asdict(CLAIM))
-    reader = worker(folder, is_brief=True)
+    reader = worker(folder, reads_ends_only=True)
     assert [event.claim for event in reader.changes(5.0)] == [CLAIM]
     publish(folder, "ends", "a.1", wire.end_data(SUCCESS))
     assert reader.changes(6.0) == [Ended(SUCCESS, 6.0)]

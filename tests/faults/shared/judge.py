@@ -85,8 +85,9 @@ class Judge:
         """
         claim = self.record(f"claims/{attempt}")
         why = self.record(f"rounds/{claim['task']}.{claim['round']}").get("why") if claim else ""
-        is_next = why == "a need changed" and self.counts["reruns_of_hidden"] > 0
-        return not self.is_strict and (why == "output gone" or is_next)
+        if self.is_strict or why != "a need changed":
+            return not self.is_strict and why == "output gone"
+        return any(self.was_hidden(f"{need}.{deciding}") for need, deciding in claim["needs"].items())
 
     def end(self, name: str) -> dict[str, Any]:
         return self.record(f"ends/{name}")

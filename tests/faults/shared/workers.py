@@ -44,9 +44,9 @@ def _work(machine: Machine, host: Host, name: str) -> int:
     me = wire.owner_of(machine.owner(STAGE.actor, name))
     ids = frozenset(task.id for task in machine.tasks)
     now = product.TIME.monotonic
-    is_brief = int(name[1:]) % 2 == 0  # as a worker in an allocation
+    as_lent = {"reads_ends_only": int(name[1:]) % 2 == 0}  # as a worker in an allocation
     queue = product.load("store.queue").DiskQueue(
-        SimPath(QUEUE), me, machine.is_alive, interest=ids, sources={"f"}, is_brief=is_brief, lease=LEASE, clock=now
+        SimPath(QUEUE), me, machine.is_alive, interest=ids, sources={"f"}, lease=LEASE, clock=now, **as_lent
     )
     devices = [Device("gpu", f"gpu-{host.name}-{n}", str(n), str(n)) for n in range(2)]
     situation = Situation(Wishes(worker=name), Pool.of(devices, []))
