@@ -106,8 +106,8 @@ def tell(lan: Lan, lookout: Lookout, cut_after: int) -> Strike:
     met = [key for key, seen in lookout.living() if seen.owner["boot"] == lan.boot(1)]
     until(lambda: all(lookout.attempts[key].ended < float("inf") for key in met), "what was cut off is taken over")
     until(lambda: lan.states()[1:] != ["idle"] and "down*" in lan.states(), "Slurm finds the far host down")
-    strike = Strike("pause", "host", lan.boot(1), began, clock())
     lan.heal()
+    strike = Strike("pause", "host", lan.boot(1), began, clock())
     until(lambda: waiting.poll() is not None, "the sweep is over")
     until(lambda: not project.living(), "nothing is left")
     assert waiting.returncode == 1, f"some tasks fail, and it exits with {waiting.returncode}: {project.said}"

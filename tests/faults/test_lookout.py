@@ -9,7 +9,7 @@ import pytest
 
 from parallel_train.store import queue, records
 from tests.faults.checker import History
-from tests.faults.lookout import Judge, Lookout, Seen, Strike, late
+from tests.faults.lookout import LATE_WRITES, STALL, Judge, Lookout, Seen, Strike, late
 from tests.support.sweep import Effect
 from tests.support.wait import wait_until
 
@@ -75,7 +75,7 @@ def test_late_writes_are_excused_for_a_moment_after_the_whole_host_came_back():
 
 def test_so_are_the_last_words_of_an_attempt_that_was_lost():
     found = judge("expired", 2.5, SUSPENDED)
-    late, early = Effect("a", 1, 5, 4, "0", [], 10.0, 15.1, 0), Effect("a", 1, 5, 4, "0", [], 10.0, 14.9, 0)
+    late, early = Effect("a", 1, 5, 4, "0", [], 10.0, 15.1, 0), Effect("a", 1, 5, 4, "0", [], 9.5, 9.9, 0)
     other = Effect("a", 2, 5, 4, "0", [], 14.0, 15.1, 0)
     assert list(found.on_effects([late, early, other])) == [replace(late, ended=None, code=None), early, other]
     assert found.late_writes == 1
@@ -85,13 +85,23 @@ def test_so_are_the_last_words_of_an_attempt_that_was_lost():
     "strike",
     [
         Strike("pause", "shim", "x", 11.0, 15.0, A1),
-        Strike("pause", "host", "x", 11.0, 13.9),
-        Strike("pause", "host", "x", 11.0, 15.01),
+        Strike("pause", "host", "x", 11.0, 15.001 - STALL),
+        Strike("pause", "host", "y", 11.0, 15.0),
     ],
 )
 def test_other_late_writes_are_not(strike: Strike):
-    said = "a.1 wrote to its output after a later attempt had begun to"
-    assert judge("expired", 2.5, strike, lines=LATER).faults == [said]
+    (said,) = judge("expired", 2.5, strike, lines=LATER).faults
+    assert said.startswith("a.1 wrote to its output after a later attempt had begun to, 1 times")
+
+
+def test_neither_is_one_that_does_not_stop():
+    lines = "1 10.0\n2 14.0\n" + "1 15.001\n" * (LATE_WRITES + 1)
+    assert len(judge("expired", 2.5, SUSPENDED, lines=lines).faults) == LATE_WRITES + 1
+
+
+def test_what_was_stamped_before_the_pause_may_be_written_after_it():
+    found = judge("expired", 2.5, SUSPENDED, lines="1 10.0\n2 14.0\n1 11.001\n")
+    assert (found.faults, found.late_writes, found.most_late) == ([], 1, 0.0)
 
 
 def test_writes_one_after_the_other_are_not_late():

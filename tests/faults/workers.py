@@ -238,9 +238,9 @@ class Fleet:
         self.strikes.append(Strike(*deed, host.boot, began, shim=shim))
 
         def go_on() -> None:
-            self.strikes[place] = Strike(*deed, host.boot, began, clock(), shim)
             self.piece.chance.shuffle(whom)
             send(whom, signal.SIGCONT)
+            self.strikes[place] = Strike(*deed, host.boot, began, clock(), shim)
             host.nudge()
 
         self.later[host.name] = (
