@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -168,12 +169,14 @@ def submit(
         number = known[-1].number + 1 if known else 1
         head = {"source": source, "at": at, **({"searches": list(searches)} if searches else {})}
         lines = [head, *(wire.task_data(task) for task in now)]
+        path = folder / f"{number:06d}.jsonl"
         try:
-            is_ours = records.publish(str(folder / f"{number:06d}.jsonl"), lines)
+            is_ours = records.publish(str(path), lines)
         except OSError as error:
             raise UsageError(f"can't write to the queue folder {folder.parent}: {error.strerror}") from error
         if is_ours:
-            _judged[_mark(folder / f"{number:06d}.jsonl")] = False
+            with suppress(OSError):  # it stands; without this it is only read once more
+                _judged[_mark(path)] = False
             return Submission(number, source, at, now), before
 
 
