@@ -70,22 +70,15 @@ class _Plain:
             return () if param.multiple or param.nargs == -1 else None
         if type(value) is type(param.default) and value == param.default:
             return value
+        from parallel_train.core.placeholders import is_unicode  # noqa: PLC0415  --help has no use for it
+
         annotation = param.type_descriptor.annotation
-        if annotation in (str, Path) and _is_text(value):
+        if annotation in (str, Path) and isinstance(value, str) and is_unicode(value):
             return annotation(value)
-        if annotation == list[str] and all(map(_is_text, value)):
+        if annotation == list[str] and all(isinstance(each, str) and is_unicode(each) for each in value):
             return list(value)
         param._runtime_param = None  # noqa: SLF001
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
-
-
-def _is_text(value: Any) -> bool:
-    """Whether it came as UTF-8."""
-    try:
-        value.encode()
-    except (AttributeError, UnicodeEncodeError):
-        return False
-    return True
 
 
 class Program(TyperGroup):
